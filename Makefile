@@ -1,0 +1,75 @@
+# One project, one list of verbs: people and CI run the same ones.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOCKS := requirements/installer.txt requirements/all.txt
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status test unit coverage lint types architecture check schemas lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+install: $(STAMP) ## create .venv and install the locked packages
+
+$(STAMP): pyproject.toml libs/client/pyproject.toml $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Trimtab needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module. On Debian or Ubuntu: apt-get install python3-venv"; exit 2; }
+	@echo "Installing into $(VENV) (about 1.2 GB the first time) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt requirements/installer.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e libs/client
+	@touch $(STAMP)
+
+demo: install ## start everything, replay traffic, watch the loop close (ARGS=--once to exit afterwards)
+	@$(BIN)/python -m deploy.local demo $(ARGS)
+
+up: install ## start the embedded stack and all services in the background
+	@$(BIN)/python -m deploy.local up $(ARGS)
+
+down: install ## stop what `make up` started
+	@$(BIN)/python -m deploy.local down $(ARGS)
+
+status: install ## what runs, where, with how much memory
+	@$(BIN)/python -m deploy.local status $(ARGS)
+
+test: install ## every test: unit, contract, architecture, integration on a real Kafka and PostgreSQL
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --skip-covered --format=total | sed 's/^/coverage of the whole, per cent: /'
+
+unit: install ## the tests without any I/O, in seconds
+	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)
+
+coverage: ## the table of the last `make test`
+	@$(BIN)/coverage report
+
+lint: install ## ruff: style and defects
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: install ## mypy --strict
+	@$(BIN)/mypy
+
+architecture: install ## who may import whom
+	@$(BIN)/lint-imports
+
+check: lint types architecture ## all that reads the code without running it
+
+schemas: install ## write schemas/json and schemas/asyncapi.json from the models
+	@$(BIN)/python -m schemas.generate
+
+lock: install ## pin the packages again, with hashes
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --all-extras pyproject.toml -o requirements/all.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/runtime.txt
+	@echo uv | $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links - -o requirements/installer.txt
+
+clean: down ## remove what the stack kept, and the environment
+	@rm -rf .trimtab $(VENV) build dist *.egg-info

@@ -1,0 +1,1 @@
+"""How Trimtab runs: on one machine (`local`), as the demo, in containers."""

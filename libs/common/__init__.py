@@ -1,0 +1,1 @@
+"""Buses, pools and clocks: it never speaks of experiments."""

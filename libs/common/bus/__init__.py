@@ -1,0 +1,1 @@
+"""The Kafka edge: ports, and two implementations that keep the same promises."""

@@ -1,0 +1,1 @@
+"""Exact state per partition: leases, fenced writes, snapshots, replay."""

@@ -1,0 +1,74 @@
+"""What keeps the state of a partition exact, whoever owns it and whenever they die.
+
+A *line* (`line.py`) reads the unit-keyed topics of one worker. Per partition number it holds one state in
+memory; a lease with an epoch says who owns it. What is published is absolute, never an increment, and is
+written together with the offsets that it covers, in one transaction that says `WHERE epoch = mine`.
+A restart is: lease, last snapshot, seek, replay.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from libs.common.bus.ports import Record
+
+RowsT = TypeVar("RowsT")
+RowsOut = TypeVar("RowsOut", covariant=True)
+RowsIn = TypeVar("RowsIn", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write one partition, until somebody takes it with a higher epoch."""
+
+    partition: int
+    epoch: int
+    snapshot: bytes | None
+    """The dump to start from; None: start empty."""
+    snapshot_offsets: Mapping[str, int]
+    """Topic to the next offset after the snapshot; empty: from the beginning of the log."""
+    published_offsets: Mapping[str, int]
+    """Topic to the next offset that the published rows cover. Nothing is published before the replay
+    has reached it in every topic: results never move backwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not be folded in, and why."""
+
+    record: Record
+    reason: str
+
+
+class PartitionState(Protocol[RowsOut]):
+    """The state of one partition, in memory. Same records, same state: nothing else goes in."""
+
+    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+        """Take in records of one topic, in offset order. Returns those that are poison; raises nothing."""
+
+    def rows(self) -> RowsOut:
+        """Return what is to be published: absolute values of all that changed since the last call."""
+
+    def dump(self) -> bytes:
+        """Return everything, for a snapshot. Never pickle."""
+
+
+class StateFactory(Protocol[RowsOut]):
+    """Makes the state of a partition."""
+
+    def __call__(self, partition: int, dump: bytes | None) -> PartitionState[RowsOut]:
+        """Return an empty state, or the one that `dump` holds. Raises Misconfigured for a dump that this
+        version cannot read."""
+
+
+class PartitionStore(Protocol[RowsIn]):
+    """Where leases, snapshots and published rows are kept."""
+
+    async def acquire(self, partition: int, owner: str) -> Lease:
+        """Take the partition over: epoch + 1. Whoever held it before is fenced from now on."""
+
+    async def publish(self, lease: Lease, offsets: Mapping[str, int], rows: RowsIn) -> None:
+        """Write rows and offsets in one transaction. Raises Fenced when the epoch is not the lease's."""
+
+    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
+        """Replace the snapshot (compressed, with a checksum). Raises Fenced likewise."""

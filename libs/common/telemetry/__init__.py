@@ -1,0 +1,1 @@
+"""Logs, traces, Prometheus and the health of a process."""

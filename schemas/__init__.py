@@ -1,0 +1,1 @@
+"""The contracts: every event on the bus, its limits, and the topics that carry it."""

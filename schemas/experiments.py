@@ -1,0 +1,253 @@
+"""Experiments: their definition, their life, and what is advised and decided about them."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from schemas.event import Contract
+from schemas.names import (
+    Count,
+    DurationMs,
+    Finite,
+    Id,
+    Key,
+    Name,
+    Offsets,
+    Probability,
+    ShortText,
+    Text,
+    TimeMs,
+)
+
+DAY_MS = 24 * 60 * 60 * 1_000
+MAX_VARIANTS = 50
+MAX_METRICS = 50
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment is in its life. Live: `running`, `paused`."""
+
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    STOPPED = "stopped"
+
+
+LIVE_STATES = frozenset({ExperimentState.RUNNING, ExperimentState.PAUSED})
+
+
+class ExperimentKind(StrEnum):
+    """What an experiment is for."""
+
+    AB = "ab"
+    CHAMPION_CHALLENGER = "champion_challenger"
+
+
+class Variant(Contract):
+    """One arm: its weight among the arms, and the model version and/or payload that it carries."""
+
+    key: Key
+    weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 1.0
+    model_version: Key | None = None
+    payload: JsonValue = None
+
+
+class MetricKind(StrEnum):
+    """`proportion`: share of units with at least one conversion; `mean`: value per unit."""
+
+    PROPORTION = "proportion"
+    MEAN = "mean"
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    INCREASE = "increase"
+    DECREASE = "decrease"
+
+
+class MetricRole(StrEnum):
+    """`goal`: what the experiment is after; `guardrail`: what must not get worse."""
+
+    GOAL = "goal"
+    GUARDRAIL = "guardrail"
+
+
+class Metric(Contract):
+    """What is measured: conversions named `conversion` within `window_ms` of a unit's first exposure."""
+
+    name: Key
+    conversion: Name
+    kind: MetricKind = MetricKind.PROPORTION
+    direction: Direction = Direction.INCREASE
+    role: MetricRole = MetricRole.GUARDRAIL
+    margin: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.10
+    """A guardrail fails when the relative estimate is worse by more than this, with valid evidence."""
+    window_ms: DurationMs = 7 * DAY_MS
+
+
+class RampEvidence(StrEnum):
+    """What a stage asks before the next.
+
+    `stable`: no evidence of harm; `positive`: evidence that harm stays within the margin.
+    """
+
+    STABLE = "stable"
+    POSITIVE = "positive"
+
+
+class RampStage(Contract):
+    """Traffic share of every non-control variant while the stage lasts, and what ends it."""
+
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    min_duration_ms: DurationMs
+    min_units: Count = 1_000
+    """Newly exposed units per variant in this stage."""
+    requires: RampEvidence = RampEvidence.POSITIVE
+
+
+DEFAULT_RAMP = (
+    RampStage(share=0.10, min_duration_ms=DAY_MS, requires=RampEvidence.STABLE),
+    RampStage(share=0.25, min_duration_ms=2 * DAY_MS),
+    RampStage(share=0.50, min_duration_ms=3 * DAY_MS),
+)
+
+
+class Policy(Contract):
+    """How evidence turns into action."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.05
+    tuned_units: Annotated[int, Field(ge=1)] = 5_000
+    """The number of units, all arms together, at which the always-valid interval is tightest."""
+    burn_in_units: Annotated[int, Field(ge=2)] = 100
+    """Units per variant below which there is no evidence."""
+    automatic_rollback: bool = True
+    automatic_ramp: bool = True
+    ramp: Annotated[tuple[RampStage, ...], Field(strict=False, max_length=20)] = DEFAULT_RAMP
+
+
+class ExperimentDefinition(Contract):
+    """What a person (or the loop) asks for; assignment gives it a life."""
+
+    experiment_id: Key
+    kind: ExperimentKind = ExperimentKind.AB
+    model: Key | None = None
+    """The model whose versions compete; needed for `champion_challenger`."""
+    variants: Annotated[tuple[Variant, ...], Field(strict=False, min_length=2, max_length=MAX_VARIANTS)]
+    control: Key
+    metrics: Annotated[tuple[Metric, ...], Field(strict=False, max_length=MAX_METRICS)] = ()
+    policy: Policy = Field(default_factory=Policy)
+    coverage: Probability = 1.0
+    """Share of all units that take part, where there is no ramp. With a ramp, the stages set it."""
+    salt: Key | None = None
+    """What the hash is salted with; the experiment's id when left out."""
+    description: Text = ""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        keys = [variant.key for variant in self.variants]
+        if len(set(keys)) != len(keys):
+            raise ValueError("variants: every key may occur once")
+        if self.control not in keys:
+            raise ValueError(f"control: {self.control!r} is not the key of a variant")
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) != len(names):
+            raise ValueError("metrics: every name may occur once")
+        if sum(variant.weight for variant in self.variants) <= 0:
+            raise ValueError("variants: at least one weight must be positive")
+        if self.kind is ExperimentKind.CHAMPION_CHALLENGER and self.model is None:
+            raise ValueError("model: a champion_challenger experiment names its model")
+        return self
+
+
+class Experiment(ExperimentDefinition):
+    """An experiment as it stands: the record on the compacted topic `experiments`."""
+
+    type: Literal["experiment"] = "experiment"
+    state: ExperimentState
+    revision: Annotated[int, Field(ge=1)]
+    """Counts every change; a reader ignores an older one."""
+    stage: Count = 0
+    """Index into `policy.ramp`."""
+    stage_started_at_ms: TimeMs
+    created_at_ms: TimeMs
+    started_at_ms: TimeMs | None = None
+    ended_at_ms: TimeMs | None = None
+    updated_at_ms: TimeMs
+    changed_by: ShortText
+    reason: Text
+
+    @property
+    def live(self) -> bool:
+        """True while units may be assigned or judged: running or paused."""
+        return self.state in LIVE_STATES
+
+    def variant(self, key: str) -> Variant:
+        """Return the variant with this key. Raises KeyError when there is none."""
+        for variant in self.variants:
+            if variant.key == key:
+                return variant
+        raise KeyError(key)
+
+
+class VerdictKind(StrEnum):
+    """What metrics advises."""
+
+    HOLD = "hold"
+    ADVANCE = "advance"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+
+
+class Evidence(Contract):
+    """One comparison that a verdict rests on. Estimate and interval: absolute, variant minus control."""
+
+    metric: Key
+    variant: Key
+    control: Key
+    units: Count
+    control_units: Count
+    estimate: Finite
+    lower: Finite
+    upper: Finite
+    relative: Finite | None
+    margin: Finite
+    alpha: Probability
+    method: ShortText
+
+
+class Verdict(Contract):
+    """Metrics' advice on one experiment. Its id is derived: deciding twice is deciding once."""
+
+    type: Literal["verdict"] = "verdict"
+    verdict_id: Id
+    experiment_id: Key
+    revision: Annotated[int, Field(ge=1)]
+    stage: Count
+    kind: VerdictKind
+    variant: Key
+    occurred_at_ms: TimeMs
+    reason: Text
+    evidence: Annotated[tuple[Evidence, ...], Field(strict=False, max_length=MAX_METRICS * 2)] = ()
+    offsets: Offsets = Field(default_factory=dict)
+
+
+class Rollback(Contract):
+    """The decision, carried out: all traffic is back with the safe variant."""
+
+    type: Literal["rollback"] = "rollback"
+    rollback_id: Id
+    experiment_id: Key
+    model: Key | None = None
+    variants: Annotated[tuple[Key, ...], Field(strict=False)]
+    """The variants that lost their traffic."""
+    model_versions: Annotated[tuple[Key, ...], Field(strict=False)] = ()
+    """The model versions that they carried: quarantined."""
+    safe_variant: Key
+    verdict_id: Id | None = None
+    occurred_at_ms: TimeMs
+    decided_by: ShortText
+    reason: Text

@@ -1,0 +1,1 @@
+"""Five independent services; none imports another."""
