@@ -107,6 +107,10 @@ class Consumer(Protocol):
     def assignment(self) -> frozenset[TopicPartition]:
         """Return the partitions that are read now."""
 
+    def positions(self) -> Mapping[TopicPartition, int]:
+        """Return, for each partition that is read now, the offset after the last record handed out, or
+        where reading begins when there was none."""
+
     async def end_offsets(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the offset that the next record of each partition will get."""
 

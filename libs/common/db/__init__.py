@@ -1,1 +1,1 @@
-"""PostgreSQL: the pool, the outbox, the migrations."""
+"""PostgreSQL: pools, migrations, and the outbox that makes state and its event commit together."""

@@ -1,0 +1,198 @@
+"""The thread that sends: batches, repeats with the same ids, and counts exactly."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from trimtab.answers import TOO_LARGE, Answer, all_again, read_answer
+from trimtab.buffer import Buffer
+from trimtab.clock import monotonic_ms
+from trimtab.events import Event
+from trimtab.packing import Packed, Unsendable, body, fitting, pack
+
+log = logging.getLogger("trimtab")
+
+FIRST_BACKOFF_MS = 100.0
+MAX_BACKOFF_MS = 5_000.0
+
+OnAccepted = Callable[[list[Event]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """How the sender works. Times in milliseconds, `max_batch` and `max_queue` in events."""
+
+    url: str
+    flush_interval_ms: float
+    max_queue: int
+    max_batch: int
+    on_accepted: OnAccepted | None
+
+
+class Delivery:
+    """Sends what `put` takes in, from one background thread. Counts are exact once `flush` said True."""
+
+    def __init__(self, http: httpx.Client, settings: DeliverySettings) -> None:
+        self._http = http
+        self._settings = settings
+        self._buffer = Buffer(settings.max_queue, settings.max_batch)
+        self._in_hand: list[Packed] = []  # taken from the buffer, without an answer yet: the thread's own
+        self._batch_limit = settings.max_batch
+        self._failures = 0
+        self._flushing = 0
+        self._stopping = False
+        self._hurry = threading.Event()  # ends a pause between two tries
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self.queued = self.sent = self.accepted = self.rejected = self.dropped = 0
+        self.last_error = ""
+
+    def put(self, event: Event) -> bool:
+        """Take an event in, at once. False: the queue is full or closed, and the event is dropped."""
+        with self._changed:
+            room = not self._stopping and self._buffer.put(event)
+            if room:
+                self.queued += 1
+            else:
+                self.dropped += 1
+            said = self.dropped
+        if not room and said & (said - 1) == 0:  # at 1, 2, 4, 8, ...: said, without a flood
+            log.warning("trimtab: the event queue is full or closed; %d events dropped so far", said)
+        return room
+
+    def start(self) -> None:
+        """Start the thread. Does nothing when it runs."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="trimtab-delivery", daemon=True)
+            self._thread.start()
+
+    def flush(self, deadline_ms: float) -> bool:
+        """Send all that waits, now. True: every event has its final answer; False: not in time."""
+        with self._changed:
+            self._flushing += 1
+            self._wake()
+            try:
+                return self._changed.wait_for(lambda: self.queued == 0, timeout=deadline_ms / 1_000)
+            finally:
+                self._flushing -= 1
+
+    def close(self, deadline_ms: float) -> bool:
+        """Flush, then end the thread; what is left counts as dropped. True: nothing was left."""
+        began_ms = monotonic_ms()
+        done = self._thread is not None and self.flush(deadline_ms)
+        with self._changed:
+            self._stopping = True
+        self._wake()
+        if self._thread is None:
+            self._drop_rest()
+        else:
+            # The thread may wait for an answer: it ends on its own once that has come, and counts it.
+            self._thread.join(max(0.1, (deadline_ms - (monotonic_ms() - began_ms)) / 1_000))
+        return done
+
+    def running(self) -> bool:
+        """True while the thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _wake(self) -> None:
+        self._buffer.ready.set()
+        self._hurry.set()
+
+    def _run(self) -> None:
+        wait_ms = self._settings.flush_interval_ms
+        while not self._stopping:
+            # While the gateway fails, a full batch is no reason to try sooner; a flush is.
+            signal = self._hurry if self._failures else self._buffer.ready
+            signal.wait(wait_ms / 1_000)
+            self._buffer.ready.clear()
+            self._hurry.clear()
+            wait_ms = self._send_waiting()
+        self._drop_rest()
+
+    def _send_waiting(self) -> float:
+        """Send until less than a full batch is left. Returns the wait before the next round, in ms."""
+        while not self._stopping:
+            self._take_in_hand()
+            if not self._in_hand:
+                break
+            pause_ms = self._send_one()
+            if pause_ms is not None:
+                return pause_ms
+            if not self._flushing and len(self._in_hand) + len(self._buffer) < self._settings.max_batch:
+                break
+        return self._settings.flush_interval_ms
+
+    def _take_in_hand(self) -> None:
+        if self._in_hand:
+            return
+        for event in self._buffer.take(self._settings.max_batch):
+            try:
+                self._in_hand.append(pack(event))
+            except Unsendable as error:
+                self._settle(rejected=1, error=str(error))
+
+    def _send_one(self) -> float | None:
+        """Send one batch and count what became of it. Returns the pause in ms when it must be repeated."""
+        batch = self._in_hand[: fitting(self._in_hand, self._batch_limit)]
+        answer = self._post(batch)
+        self._tell([batch[index].event for index in answer.accepted])
+        self._in_hand = [batch[index] for index in answer.retry] + self._in_hand[len(batch) :]
+        self._settle(len(answer.accepted), len(answer.rejected), answer.error)
+        if not answer.retry:
+            self._failures = 0
+            return None
+        return self._backoff_ms(answer)
+
+    def _post(self, batch: list[Packed]) -> Answer:
+        self.sent += len(batch)
+        try:
+            response = self._http.post(
+                self._settings.url, content=body(batch), headers={"content-type": "application/json"}
+            )
+        except (
+            httpx.HTTPError,
+            httpx.InvalidURL,
+            RuntimeError,
+        ) as error:  # RuntimeError: the client is closed
+            return all_again(len(batch), f"the gateway does not answer: {type(error).__name__}: {error}")
+        if response.status_code == TOO_LARGE:
+            self._batch_limit = max(1, len(batch) // 2)
+        return read_answer(
+            response.status_code, response.content, response.headers.get("retry-after"), len(batch)
+        )
+
+    def _tell(self, events: list[Event]) -> None:
+        if not events or self._settings.on_accepted is None:
+            return
+        try:
+            self._settings.on_accepted(events)
+        except Exception:
+            log.exception("trimtab: on_accepted raised; the events are accepted all the same")
+
+    def _settle(self, accepted: int = 0, rejected: int = 0, error: str = "") -> None:
+        with self._changed:
+            self.accepted += accepted
+            self.rejected += rejected
+            self.queued -= accepted + rejected
+            self.last_error = error or self.last_error
+            if self.queued == 0:
+                self._changed.notify_all()
+
+    def _backoff_ms(self, answer: Answer) -> float:
+        self._failures += 1
+        if answer.retry_after_ms is not None:
+            return min(answer.retry_after_ms, MAX_BACKOFF_MS)
+        pause_ms = min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2.0 ** min(self._failures - 1, 10))
+        return pause_ms * random.uniform(0.5, 1.0)
+
+    def _drop_rest(self) -> None:
+        with self._changed:
+            self.dropped += self.queued
+            self.queued = 0
+            self._in_hand = []
+            self._buffer.take(self._settings.max_queue)
+            self._changed.notify_all()

@@ -1,0 +1,147 @@
+"""Where records go that can never be handled: kept with their bytes, and only so many of them."""
+
+import base64
+import hashlib
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from libs.common.bus.control import cloud_event_headers
+from libs.common.bus.ports import Message, Producer, Record
+from libs.common.clock import Clock
+from libs.common.errors import LineStopped
+from libs.common.ids import derived_id
+
+log = logging.getLogger(__name__)
+
+TOPIC = "dead-letters"
+MAX_VALUE_BYTES = 512 * 1024
+MAX_KEY_BYTES = 1_024
+MAX_REASON_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterLimit:
+    """How much poison a line takes: `run` records in a row, and a share of `ratio` among the last `window`
+    records, which counts once `minimum` have been seen."""
+
+    run: int = 100
+    ratio: float = 0.10
+    window: int = 10_000
+    minimum: int = 1_000
+
+
+class DeadLetters:
+    """Buries poison on `dead-letters`. One per line; not for several tasks at once."""
+
+    def __init__(
+        self, producer: Producer, *, source: str, clock: Clock, limit: DeadLetterLimit | None = None
+    ) -> None:
+        self._producer = producer
+        self._source = source
+        self._clock = clock
+        self._limit = limit or DeadLetterLimit()
+        self._tally = _Tally(self._limit.window)
+        self._first_of_run: Record | None = None
+
+    async def bury(self, record: Record, reason: str) -> None:
+        """Put the record away, and return when that is acknowledged; then the line may go on.
+
+        Raises LineStopped when the limit is reached (this record is then not buried, and must not be
+        committed), Retryable when no broker takes it. Burying a record twice gives the same `dead_letter_id`.
+        """
+        self._stop_past_the_limit(record, reason)
+        await self._producer.send(dead_letter(record, reason, source=self._source, clock=self._clock))
+        log.warning("buried %s-%d@%d: %s", record.topic, record.partition, record.offset, reason)
+        self._tally.add(good=False, count=1)
+        self._first_of_run = self._first_of_run or record
+
+    def passed(self, count: int) -> None:
+        """Note `count` good records."""
+        if count > 0:
+            self._tally.add(good=True, count=count)
+            self._first_of_run = None
+
+    def _stop_past_the_limit(self, record: Record, reason: str) -> None:
+        limit, tally = self._limit, self._tally
+        first = self._first_of_run or record
+        place = f"{record.topic}-{record.partition}"
+        if tally.bad_in_a_row + 1 > limit.run:
+            problem = (
+                f"{place}: more than {limit.run} records in a row cannot be handled, from "
+                f"{first.topic}-{first.partition} offset {first.offset} to offset {record.offset}"
+            )
+        elif tally.total + 1 >= limit.minimum and tally.bad + 1 > limit.ratio * (tally.total + 1):
+            problem = (
+                f"{place}: at offset {record.offset}, {tally.bad + 1} of the last {tally.total + 1} records "
+                f"cannot be handled, more than {limit.ratio:.0%}"
+            )
+        else:
+            return
+        raise LineStopped(
+            f"{problem}; the last reason: {reason}",
+            next_step=f"read topic {TOPIC} (source {self._source}), correct the producer or this service, "
+            "then start again: it goes on at this record",
+        )
+
+
+class _Tally:
+    """Counts good and bad among the last `window` records, in runs of the same kind."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._runs: deque[tuple[bool, int]] = deque()
+        self.total = 0
+        self.bad = 0
+        self.bad_in_a_row = 0
+
+    def add(self, *, good: bool, count: int) -> None:
+        """Note `count` records of one kind, and forget those that left the window."""
+        self.bad_in_a_row = 0 if good else self.bad_in_a_row + count
+        self._count(good, count)
+        before = self._runs.pop()[1] if self._runs and self._runs[-1][0] == good else 0
+        self._runs.append((good, before + count))
+        while self.total > self._window:
+            oldest, length = self._runs.popleft()
+            excess = min(length, self.total - self._window)
+            self._count(oldest, -excess)
+            if length > excess:
+                self._runs.appendleft((oldest, length - excess))
+
+    def _count(self, good: bool, count: int) -> None:
+        self.total += count
+        self.bad += 0 if good else count
+
+
+def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Message:
+    """Return the message that keeps `record`: the original key as key, and a JSON value.
+
+    Of a value above 512 KiB the first 512 KiB are kept, with the full length and the SHA-256 of the whole;
+    the rest is still in the log at the place named, as long as retention lasts.
+    """
+    value = record.value
+    letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, source)
+    body = {
+        "type": "dead_letter",
+        "dead_letter_id": letter_id,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": record.timestamp_ms,
+        "buried_at_ms": clock.now_ms(),
+        "source": source,
+        "reason": reason[:MAX_REASON_CHARS],
+        "key_base64": _base64((record.key or b"")[:MAX_KEY_BYTES]),
+        "value_base64": None if value is None else _base64(value[:MAX_VALUE_BYTES]),
+        "value_bytes": None if value is None else len(value),
+        "value_sha256": None if value is None else hashlib.sha256(value).hexdigest(),
+        "truncated": value is not None and len(value) > MAX_VALUE_BYTES,
+    }
+    headers = cloud_event_headers("dead_letter", event_id=letter_id, source=source, time_ms=clock.now_ms())
+    key = (record.key or b"")[:MAX_KEY_BYTES].decode("utf-8", "replace")
+    return Message(TOPIC, key, json.dumps(body).encode(), headers)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

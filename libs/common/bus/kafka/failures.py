@@ -1,0 +1,57 @@
+"""aiokafka's errors in the words of `libs/common/errors.py`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    AuthenticationFailedError,
+    BrokerResponseError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from libs.common.errors import Misconfigured, Refused, Retryable
+
+_FORBIDDEN = (AuthenticationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+
+
+def translated(error: Exception, what: str) -> Retryable | Refused | Misconfigured:
+    """Return what `error` means for the caller. Unknown ones are Retryable: the record is still there."""
+    if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+        return Refused(
+            f"{what}: the broker takes no message of this size",
+            field="value",
+            next_step="send less in one event, or raise the topic's max.message.bytes",
+        )
+    if isinstance(error, _FORBIDDEN):
+        return Misconfigured(f"{what}: {error}", next_step="grant this client the right, then start again")
+    if isinstance(error, TimeoutError | KafkaTimeoutError):
+        return Retryable(f"{what}: Kafka has not answered in time", next_step="wait until Kafka is back")
+    return Retryable(f"{what}: {error}", next_step="wait until Kafka is back")
+
+
+def breaks_sequence(error: BaseException) -> bool:
+    """Return True when a producer must be made anew: a batch that failed for good leaves a hole in the
+    sequence numbers of an idempotent producer, and everything after it would be refused."""
+    if isinstance(error, ProducerClosed):
+        return True
+    return isinstance(error, KafkaError) and not error.retriable and not isinstance(error, KafkaTimeoutError)
+
+
+def refused_by_broker(error: BaseException) -> bool:
+    """Return True when the broker has answered, and the answer is no."""
+    return isinstance(error, BrokerResponseError) and not error.retriable
+
+
+@asynccontextmanager
+async def answered(what: str) -> AsyncIterator[None]:
+    """Translate the errors of a call to Kafka; `what` says what was tried."""
+    try:
+        yield
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise translated(error, what) from error

@@ -1,0 +1,172 @@
+"""Sends to Kafka: idempotent, acknowledged by all in-sync replicas, made anew when its sequence breaks."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.structs import RecordMetadata  # type: ignore[import-untyped]
+
+from libs.common.bus.kafka.failures import answered, breaks_sequence, translated
+from libs.common.bus.kafka.limits import (
+    BATCH_BYTES,
+    LINGER_MS,
+    REQUEST_TIMEOUT_MS,
+    SEND_TIMEOUT_MS,
+    START_TIMEOUT_MS,
+    STOP_TIMEOUT_MS,
+)
+from libs.common.bus.partitioner import choose_partition
+from libs.common.bus.ports import Message, Position
+from libs.common.bus.rules import check_topics, too_large
+from libs.common.clock import Clock
+from libs.common.errors import Misconfigured, Refused, Retryable
+
+log = logging.getLogger(__name__)
+
+Answer = Position | Retryable | Refused
+
+
+class KafkaProducer:
+    """Keeps the promises of `ports.Producer`. May be shared by the tasks of one event loop."""
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str, clock: Clock) -> None:
+        self._servers = bootstrap_servers
+        self._client_id = client_id
+        self._clock = clock
+        self._producer: AIOKafkaProducer | None = None
+        self._broken = False
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect. Raises Retryable when no broker answers; it may be called again then."""
+        async with self._lock:
+            if self._producer is None:
+                self._producer = await self._connect()
+
+    async def stop(self) -> None:
+        """Send what is waiting, for at most 10 s, then disconnect."""
+        async with self._lock:
+            producer, self._producer = self._producer, None
+            if producer is not None:
+                await _close(producer)
+
+    async def send(self, message: Message) -> Position:
+        """Send one message and wait until it is acknowledged, at most 30 s."""
+        (answer,) = await self.send_all([message])
+        if isinstance(answer, Retryable | Refused):
+            raise answer
+        return answer
+
+    async def send_all(self, messages: Sequence[Message]) -> list[Answer]:
+        """Send many in one go, within 30 s. After one that cannot even be queued nothing more is queued, so
+        that keys keep their order."""
+        if messages:
+            check_topics({message.topic for message in messages})
+        producer = await self._whole()
+        queued = await self._queue(producer, messages)
+        waiting = [future for future in queued if isinstance(future, asyncio.Future)]
+        if waiting:
+            await asyncio.wait(waiting, timeout=SEND_TIMEOUT_MS / 1_000)
+        return [self._answer(message, each) for message, each in zip(messages, queued, strict=True)]
+
+    async def _queue(
+        self, producer: AIOKafkaProducer, messages: Sequence[Message]
+    ) -> list[asyncio.Future[RecordMetadata] | Refused | Retryable]:
+        queued: list[asyncio.Future[RecordMetadata] | Refused | Retryable] = []
+        timestamp_ms = self._clock.now_ms()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_MS / 1_000):
+                for message in messages:
+                    queued.append(too_large(message) or await _append(producer, message, timestamp_ms))
+        except (KafkaError, TimeoutError, OSError) as error:
+            self._note(error)
+            problem = self._problem(error, messages[len(queued)].topic)
+            queued.extend([problem] * (len(messages) - len(queued)))
+        return queued
+
+    def _answer(
+        self, message: Message, queued: asyncio.Future[RecordMetadata] | Refused | Retryable
+    ) -> Answer:
+        if not isinstance(queued, asyncio.Future):
+            return queued
+        if not queued.done():
+            # It may still arrive: nobody listens any more, and nobody should be warned about that.
+            queued.add_done_callback(lambda future: future.cancelled() or future.exception())
+            return self._problem(TimeoutError(), message.topic)
+        error = queued.exception()
+        if isinstance(error, Exception):
+            self._note(error)
+            return self._problem(error, message.topic)
+        landed = queued.result()
+        return Position(landed.topic, landed.partition, landed.offset)
+
+    def _problem(self, error: Exception, topic: str) -> Refused | Retryable:
+        problem = translated(error, f"sending to {topic}")
+        if isinstance(problem, Misconfigured):
+            raise problem from error
+        return problem
+
+    def _note(self, error: Exception) -> None:
+        if breaks_sequence(error) and not self._broken:
+            log.warning("the producer is made anew: %s", error)
+            self._broken = True
+
+    async def _whole(self) -> AIOKafkaProducer:
+        if self._producer is not None and not self._broken:
+            return self._producer
+        async with self._lock:
+            if self._producer is None:
+                raise RuntimeError("the producer is not running: start it first, do not use it after stop")
+            if self._broken:
+                await _close(self._producer)
+                self._producer = await self._connect()
+                self._broken = False
+            return self._producer
+
+    async def _connect(self) -> AIOKafkaProducer:
+        # No compression: lz4 and zstd need another package, and aiokafka's gzip runs at level 9 in the loop.
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            client_id=self._client_id,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+            partitioner=choose_partition,
+        )
+        try:
+            async with answered(f"connecting to {self._servers}"), asyncio.timeout(START_TIMEOUT_MS / 1_000):
+                await producer.start()
+        except BaseException:
+            await _close(producer)
+            raise
+        return producer
+
+
+async def _append(
+    producer: AIOKafkaProducer, message: Message, timestamp_ms: int
+) -> asyncio.Future[RecordMetadata]:
+    future: asyncio.Future[RecordMetadata] = await producer.send(
+        message.topic,
+        value=message.value,
+        key=message.key.encode(),
+        timestamp_ms=timestamp_ms,
+        headers=[(name, text.encode()) for name, text in message.headers.items()],
+    )
+    return future
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Flush and disconnect. With idempotence aiokafka tries for ever: what is not sent in time fails."""
+    stopping = asyncio.ensure_future(producer.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_MS / 1_000)
+    if not done:
+        producer._message_accumulator.fail_all(KafkaError("the producer was closed before it was sent"))
+        await asyncio.wait({stopping}, timeout=REQUEST_TIMEOUT_MS / 1_000)
+    if not stopping.done():
+        stopping.cancel()
+    elif not stopping.cancelled() and stopping.exception() is not None:
+        log.warning("closing a producer: %s", stopping.exception())

@@ -1,0 +1,1 @@
+"""Where control records come in: the one home of Faust."""

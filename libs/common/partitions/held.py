@@ -1,0 +1,81 @@
+"""One partition that is ours: its state, how far it has read, and how far the world knows of it."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple
+
+from libs.common.bus.ports import Record
+from libs.common.partitions.ports import Lease, PartitionState, PartitionStore, Rejected, RowsT
+
+
+class Tally(NamedTuple):
+    """Good records that came before a poisonous one; None: no poison came after them."""
+
+    good: int
+    rejected: Rejected | None
+
+
+@dataclass(slots=True, eq=False)
+class Held(Generic[RowsT]):
+    """A partition with its lease and its state in memory."""
+
+    lease: Lease
+    state: PartitionState[RowsT]
+    offsets: dict[str, int]
+    """Topic to the next offset to fold."""
+    covered: dict[str, int]
+    """Topic to the next offset that the published rows cover."""
+    saved: dict[str, int]
+    """Topic to the next offset after the last snapshot."""
+    snapshot_due_ms: float
+    unburied: deque[Tally] = field(default_factory=deque)
+    _pending: tuple[dict[str, int], RowsT] | None = None
+
+    def fold(self, topic: str, records: Sequence[Record]) -> None:
+        """Take in records of one topic; those that the state has already are skipped. Poison waits in
+        `unburied`, unless an owner before us buried it: that was done before its offset was published."""
+        new = [record for record in records if record.offset >= self.offsets[topic]]
+        if not new:
+            return
+        rejected = {each.record.offset: each for each in self.state.fold(topic, new)}
+        self.offsets[topic] = new[-1].offset + 1
+        known = self.lease.published_offsets.get(topic, 0)
+        good = 0
+        for record in new if rejected else ():
+            poison = rejected.get(record.offset)
+            if poison is None:
+                good += 1
+            elif record.offset >= known:
+                self.unburied.append(Tally(good, poison))
+                good = 0
+        self.unburied.append(Tally(good if rejected else len(new), None))
+
+    def to_replay(self) -> int:
+        """Return how many offsets are still to be read before anything may be published."""
+        return sum(max(covered - self.offsets[topic], 0) for topic, covered in self.covered.items())
+
+    async def publish(self, store: PartitionStore[RowsT]) -> None:
+        """Publish what changed, if anything was read and the replay is over. What a failed call could not
+        write is written first: the state counts it as published already. Raises what the store raises."""
+        if self._pending is not None:
+            await self._write(store)
+        if self.offsets != self.covered and not self.unburied and self.to_replay() == 0:
+            self._pending = (dict(self.offsets), self.state.rows())
+            await self._write(store)
+
+    def worth_a_snapshot(self) -> bool:
+        """Return True when there is something new, and all of it is published.
+
+        A dump does not know what is still to be published: rows that changed after `covered` would be
+        forgotten by whoever starts from it.
+        """
+        published = all(self.offsets[topic] <= covered for topic, covered in self.covered.items())
+        return published and self._pending is None and not self.unburied and self.offsets != self.saved
+
+    async def _write(self, store: PartitionStore[RowsT]) -> None:
+        assert self._pending is not None
+        offsets, rows = self._pending
+        await store.publish(self.lease, offsets, rows)
+        self.covered = offsets
+        self._pending = None

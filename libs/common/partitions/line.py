@@ -1,0 +1,222 @@
+"""The worker's loop: read, fold, publish, snapshot; exact whoever dies and whenever.
+
+Nothing waits in a queue: the loop fetches only what it folds at once, in slices that leave the event loop
+free for heartbeats. Whoever is fenced drops that state and joins the group again.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Generic
+
+from libs.common.bus.dead_letters import DeadLetters
+from libs.common.bus.ports import Bus, Consumer, Record, TopicPartition
+from libs.common.clock import Clock
+from libs.common.errors import Fenced, Retryable
+from libs.common.ids import new_id
+from libs.common.lifecycle import Stop
+from libs.common.partitions.held import Tally
+from libs.common.partitions.ownership import Ownership
+from libs.common.partitions.ports import PartitionStore, RowsT, StateFactory
+from libs.common.partitions.saver import Saver
+from libs.common.partitions.slices import Slices
+from libs.common.retry import Backoff
+from libs.common.telemetry.health import Health
+
+log = logging.getLogger(__name__)
+
+PART = "line"
+"""The name of this part in Health."""
+SPARE_AFTER_MS = 10_000
+"""A member that got no partition for so long is a spare one, and ready."""
+REJOIN_AFTER = 5
+"""Fetches that fail in a row before the consumer is built anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineSettings:
+    """How often, in milliseconds, and how much at a time."""
+
+    publish_interval_ms: int = 500
+    snapshot_interval_ms: int = 30_000
+    commit_interval_ms: int = 5_000
+    fetch_timeout_ms: int = 200
+    max_records: int = 5_000
+    """Per fetch, over all partitions."""
+    max_slice_ms: int = 200
+    """Folding is interrupted about this often, for heartbeats: well below a second."""
+
+
+@dataclass(eq=False)
+class Line(Generic[RowsT]):
+    """Keeps the state of every partition that the group gives to this worker.
+
+    The producer behind `dead_letters` must have been started. `health` counts the part "line" as ready when
+    every partition is held and has replayed what was published before.
+    """
+
+    bus: Bus
+    _: KW_ONLY
+    group: str
+    topics: Sequence[str]
+    factory: StateFactory[RowsT]
+    store: PartitionStore[RowsT]
+    dead_letters: DeadLetters
+    clock: Clock
+    health: Health
+    settings: LineSettings = field(default_factory=LineSettings)
+
+    def __post_init__(self) -> None:
+        owner = f"{socket.gethostname()}/{os.getpid()}/{new_id(self.clock)}"
+        self._own: Ownership[RowsT] = Ownership(
+            self.store, self.factory, owner, self.clock, self.settings.snapshot_interval_ms
+        )
+        self._saver: Saver[RowsT] = Saver(self.store)
+        self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
+        self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
+        self._trouble = ""
+        self.health.require(PART)
+
+    async def run(self, stop: Stop) -> None:
+        """Work until `stop`; then publish, snapshot, commit and leave.
+
+        While the bus or the store does not answer, `health` says so and nothing is lost. Raises LineStopped
+        for too much poison, Misconfigured when the log no longer holds what a state needs.
+        """
+        backoff = Backoff(first_ms=100)
+        while not stop.is_set():
+            try:
+                await self._be_member(stop, backoff)
+            except (Fenced, Retryable) as error:
+                self._fail(f"joins again: {error.message}")
+                await stop.sleep(backoff.next_ms())
+
+    async def _be_member(self, stop: Stop, backoff: Backoff) -> None:
+        consumer = self.bus.consumer(group=self.group, topics=self.topics, listener=self._own)
+        self._own.consumer = consumer
+        try:
+            await consumer.start()
+            failures = 0
+            while not stop.is_set():
+                try:
+                    await self._turn(consumer)
+                except Retryable as error:
+                    failures += 1
+                    self._fail(error.message)
+                    if failures >= REJOIN_AFTER:
+                        raise
+                    await stop.sleep(backoff.next_ms())
+                else:
+                    failures = 0
+                    backoff.reset()
+            await self._finish(consumer)
+        finally:
+            await self._saver.cancel()
+            self._own.park_all()
+            await consumer.stop()
+
+    async def _turn(self, consumer: Consumer) -> None:
+        """Fetch once, fold it, and do what is due. Raises Retryable when the bus does not answer."""
+        self.health.beat()
+        await self._bury()
+        records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
+        await self._fold(records)
+        await self._bury()
+        now_ms = self.clock.monotonic_ms()
+        if now_ms >= self._publish_due_ms:
+            self._publish_due_ms = now_ms + self.settings.publish_interval_ms
+            await self._publish(now_ms)
+        if now_ms >= self._commit_due_ms:
+            self._commit_due_ms = now_ms + self.settings.commit_interval_ms
+            await self._commit(consumer)
+        self._report(now_ms)
+
+    async def _fold(self, batch: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        for (topic, number), records in batch.items():
+            held = self._own.held.get(number)
+            rest: Sequence[Record] = records
+            while rest and held is not None and self._own.held.get(number) is held:
+                now, rest = rest[: self._slices.size], rest[self._slices.size :]
+                with self._slices.timed(len(now)):
+                    held.fold(topic, now)
+                await asyncio.sleep(0)
+
+    async def _bury(self) -> None:
+        """Bury what could not be folded. Until that is done nothing more is read, nor published of it."""
+        for held in list(self._own.held.values()):
+            while held.unburied:
+                good, rejected = held.unburied[0]
+                self.dead_letters.passed(good)
+                held.unburied[0] = Tally(0, rejected)
+                if rejected is not None:
+                    await self.dead_letters.bury(rejected.record, rejected.reason)
+                held.unburied.popleft()
+
+    async def _publish(self, now_ms: float) -> None:
+        """Publish and snapshot what is due. A store that does not answer holds nobody up: the rows wait, one
+        set for each partition."""
+        self._trouble = ""
+        for number, held in list(self._own.held.items()):
+            try:
+                await held.publish(self.store)
+            except Fenced:
+                self._own.drop(number)
+                raise
+            except Retryable as error:
+                self._trouble = error.message
+                return
+            if now_ms >= held.snapshot_due_ms and self._saver.idle and held.worth_a_snapshot():
+                held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
+                self._saver.save(held)
+
+    async def _commit(self, consumer: Consumer) -> None:
+        """Tell the group how far we are, for those who watch the lag. Raises Fenced when we are not in it."""
+        try:
+            await consumer.commit(
+                {
+                    TopicPartition(topic, number): offset
+                    for number, held in self._own.held.items()
+                    for topic, offset in held.offsets.items()
+                }
+            )
+        except Retryable as error:
+            log.warning("offsets not committed: %s", error.message)
+
+    async def _finish(self, consumer: Consumer) -> None:
+        """Leave as little as possible for the next owner to replay."""
+        try:
+            await self._bury()
+            await self._saver.wait()
+            for held in list(self._own.held.values()):
+                await held.publish(self.store)
+                if held.worth_a_snapshot():
+                    self._saver.save(held)
+                    await self._saver.wait()
+            await self._commit(consumer)
+        except (Fenced, Retryable) as error:
+            log.warning("left unfinished, the next owner replays it: %s", error.message)
+
+    def _patience_ms(self) -> int:
+        """Return how long to wait for records: not beyond the moment when something is to be published."""
+        if all(held.offsets == held.covered for held in self._own.held.values()):
+            return self.settings.fetch_timeout_ms
+        left_ms = self._publish_due_ms - self.clock.monotonic_ms()
+        return max(min(int(left_ms), self.settings.fetch_timeout_ms), 1)
+
+    def _report(self, now_ms: float) -> None:
+        replay = {number: held.to_replay() for number, held in self._own.held.items()}
+        behind = ", ".join(f"partition {number}: {count}" for number, count in replay.items() if count)
+        trouble = self._trouble or self._saver.trouble
+        if trouble:
+            self.health.failing(PART, trouble)
+        elif behind:
+            self.health.failing(PART, f"replaying; records to go: {behind}")
+        elif self._own.held or now_ms >= self._started_ms + SPARE_AFTER_MS:
+            self.health.ok(PART)
+
+    def _fail(self, reason: str) -> None:
+        log.warning("line: %s", reason)
+        self.health.failing(PART, reason)

@@ -1,0 +1,120 @@
+"""Which partitions are ours: taken over with a lease when the group gives them, parked when it takes them.
+
+A rebalance takes everything away and often gives it back at once. A parked state is used again when the new
+epoch is the next one: then nobody had the partition in between.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic
+
+from libs.common.bus.ports import Consumer, TopicPartition
+from libs.common.clock import Clock
+from libs.common.errors import Misconfigured
+from libs.common.partitions.held import Held
+from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFactory
+
+log = logging.getLogger(__name__)
+
+_BEGIN_ANEW = (
+    "to begin anew with what the log holds, delete the partition's row from partition_leases: results then "
+    "count from there"
+)
+
+
+@dataclass(slots=True)
+class Ownership(Generic[RowsT]):
+    """Hears what the group gives and takes (keeps the promises of `bus.ports.Listener`)."""
+
+    store: PartitionStore[RowsT]
+    factory: StateFactory[RowsT]
+    owner: str
+    clock: Clock
+    snapshot_interval_ms: float
+    held: dict[int, Held[RowsT]] = field(default_factory=dict)
+    parked: dict[int, Held[RowsT]] = field(default_factory=dict)
+    consumer: Consumer | None = None
+    """The one whose assignment this is; to be set before it starts."""
+
+    async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
+        """Park these. Writes nothing: the next owner replays what was not published."""
+        for number in {each.partition for each in partitions}:
+            self.park(number)
+
+    async def assigned(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Take these over and return where to read on. Raises Retryable when the store or the bus does not
+        answer, Misconfigured when the log no longer holds what the state needs; to be called again then."""
+        numbers = sorted({each.partition for each in partitions})
+        for number in numbers:
+            self.park(number)
+        places: dict[TopicPartition, int] = {}
+        for number in numbers:
+            topics = frozenset(each for each in partitions if each.partition == number)
+            held = await self._take(number, topics)
+            self.held[number] = held
+            places |= {TopicPartition(topic, number): offset for topic, offset in held.offsets.items()}
+        self.parked.clear()
+        return places
+
+    def park(self, number: int) -> None:
+        """Put a partition aside: nothing is folded into it or written for it until it is taken over again."""
+        if number in self.held:
+            self.parked[number] = self.held.pop(number)
+
+    def park_all(self) -> None:
+        """Put all partitions aside, before one joins the group again."""
+        for number in list(self.held):
+            self.park(number)
+
+    def drop(self, number: int) -> None:
+        """Forget the state of a partition that somebody else owns."""
+        self.held.pop(number, None)
+        self.parked.pop(number, None)
+
+    async def _take(self, number: int, topics: frozenset[TopicPartition]) -> Held[RowsT]:
+        assert self.consumer is not None
+        lease = await self.store.acquire(number, self.owner)
+        parked = self.parked.pop(number, None)
+        if parked is not None and parked.lease.epoch + 1 == lease.epoch:
+            parked.lease = lease
+            return parked
+        first = await self.consumer.beginning_offsets(topics)
+        end = await self.consumer.end_offsets(topics)
+        offsets = {each.topic: _start(lease, each.topic, first[each], end[each]) for each in sorted(topics)}
+        held = self._build(lease, offsets)
+        if offsets.keys() - lease.snapshot_offsets.keys():
+            # From now on a restart knows where this state began, whatever retention drops.
+            await self.store.save_snapshot(lease, offsets, held.state.dump())
+        log.info("partition %d: epoch %d, from %s", number, lease.epoch, offsets)
+        return held
+
+    def _build(self, lease: Lease, offsets: dict[str, int]) -> Held[RowsT]:
+        return Held(
+            lease=lease,
+            state=self.factory(lease.partition, lease.snapshot),
+            offsets=offsets,
+            covered={topic: lease.published_offsets.get(topic, offset) for topic, offset in offsets.items()},
+            saved=dict(offsets),
+            snapshot_due_ms=self.clock.monotonic_ms() + self.snapshot_interval_ms,
+        )
+
+
+def _start(lease: Lease, topic: str, first: int, end: int) -> int:
+    """Return where to read on in `topic`, whose log holds the offsets from `first` to before `end`."""
+    place = f"partition {lease.partition}: the log of {topic}"
+    published = lease.published_offsets.get(topic, 0)
+    needed = lease.snapshot_offsets.get(topic, 0 if published else first)
+    if needed < first:
+        why = "the last snapshot ends there" if topic in lease.snapshot_offsets else "there is no snapshot"
+        raise Misconfigured(
+            f"{place} begins at offset {first}, but {needed} is needed: {why} and retention has overtaken it",
+            next_step=f"raise retention.ms of the topic and restore a newer snapshot; or, {_BEGIN_ANEW}",
+        )
+    known = max(needed, published)
+    if known > end:
+        raise Misconfigured(
+            f"{place} ends at offset {end}, but {known} was read before: the topic was made anew or cut",
+            next_step=f"restore the topic; or, {_BEGIN_ANEW}",
+        )
+    return needed

@@ -1,0 +1,114 @@
+"""A partition store in PostgreSQL: the tables of `sql/partitions.sql` in the service's own schema."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeAlias
+
+from libs.common.db.pool import Connection, Pool, outages
+from libs.common.errors import Poison
+from libs.common.partitions.ports import Lease, RowsT
+from libs.common.partitions.rules import KEPT_SNAPSHOTS, fenced, merged
+from libs.common.partitions.snapshots import Snapshot, seal, unseal
+
+log = logging.getLogger(__name__)
+
+Writer: TypeAlias = Callable[[Connection, int, RowsT], Awaitable[None]]
+"""Writes the rows of a partition on a connection that is in a transaction."""
+
+BODY_TIMEOUT_MS = 120_000
+"""For a statement that carries a whole snapshot."""
+
+_ACQUIRE = """
+INSERT INTO partition_leases AS lease (partition, epoch, owner) VALUES ($1, 1, $2)
+ON CONFLICT (partition) DO UPDATE SET epoch = lease.epoch + 1, owner = excluded.owner, acquired_at = now()
+RETURNING epoch, published_offsets
+"""
+_LOCK = "SELECT published_offsets FROM partition_leases WHERE partition = $1 AND epoch = $2 FOR UPDATE"
+_PUBLISH = """
+UPDATE partition_leases SET published_offsets = $3, published_at = now() WHERE partition = $1 AND epoch = $2
+"""
+_SNAPSHOTS = "SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC"
+_LOAD = """
+SELECT number, format, offsets, checksum, body FROM partition_snapshots WHERE partition = $1 AND number = $2
+"""
+_BROKEN = "UPDATE partition_snapshots SET broken = true WHERE partition = $1 AND number = $2"
+_SAVE = """
+INSERT INTO partition_snapshots (partition, number, epoch, format, offsets, checksum, body)
+SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM partition_snapshots WHERE partition = $1
+"""
+_PRUNE = """
+DELETE FROM partition_snapshots WHERE partition = $1 AND number NOT IN (
+    SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC LIMIT $2
+)
+"""
+
+
+class PostgresPartitionStore(Generic[RowsT]):
+    """Keeps the promises of `ports.PartitionStore`. Raises Retryable when PostgreSQL does not answer.
+
+    The row of the lease is locked while one writes, so whoever takes the partition over waits for a write
+    that is under way, and none with an older epoch commits afterwards.
+    """
+
+    def __init__(self, pool: Pool, writer: Writer[RowsT]) -> None:
+        self._pool = pool
+        self._writer = writer
+
+    async def acquire(self, partition: int, owner: str) -> Lease:
+        """Take the partition over. A broken snapshot is marked and logged, and the one before it is used."""
+        with outages(f"taking partition {partition}"):
+            async with self._pool.acquire() as connection:
+                row = await connection.fetchrow(_ACQUIRE, partition, owner)
+                assert row is not None
+                dump, offsets = await self._load(connection, partition)
+        return Lease(partition, row["epoch"], dump, offsets, json.loads(row["published_offsets"]))
+
+    async def publish(self, lease: Lease, offsets: Mapping[str, int], rows: RowsT) -> None:
+        """Write rows and offsets in one transaction. Raises Fenced, and Refused for offsets that go back."""
+        with outages(f"publishing partition {lease.partition}"):
+            async with self._pool.acquire() as connection, connection.transaction():
+                covered = merged(await self._lock(connection, lease), offsets)
+                await self._writer(connection, lease.partition, rows)
+                await connection.execute(_PUBLISH, lease.partition, lease.epoch, json.dumps(covered))
+
+    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
+        """Add a snapshot; the last two good ones stay. Raises Fenced, and Refused for one that is too
+        large."""
+        snapshot = await asyncio.to_thread(seal, lease.partition, offsets, dump)
+        with outages(f"saving a snapshot of partition {lease.partition}"):
+            async with self._pool.acquire() as connection, connection.transaction():
+                await self._lock(connection, lease)
+                await connection.execute(
+                    _SAVE,
+                    lease.partition,
+                    lease.epoch,
+                    snapshot.format,
+                    json.dumps(dict(snapshot.offsets)),
+                    snapshot.checksum,
+                    snapshot.body,
+                    timeout=BODY_TIMEOUT_MS / 1_000,
+                )
+                await connection.execute(_PRUNE, lease.partition, KEPT_SNAPSHOTS)
+
+    async def _lock(self, connection: Connection, lease: Lease) -> Mapping[str, int]:
+        published = await connection.fetchval(_LOCK, lease.partition, lease.epoch)
+        if published is None:
+            raise fenced(lease)
+        offsets: Mapping[str, int] = json.loads(published)
+        return offsets
+
+    async def _load(self, connection: Connection, partition: int) -> tuple[bytes | None, Mapping[str, int]]:
+        for each in await connection.fetch(_SNAPSHOTS, partition):
+            row = await connection.fetchrow(_LOAD, partition, each["number"], timeout=BODY_TIMEOUT_MS / 1_000)
+            if row is None:
+                continue  # a newer owner has removed it: we are fenced, whatever we load
+            offsets: Mapping[str, int] = json.loads(row["offsets"])
+            snapshot = Snapshot(partition, offsets, row["format"], row["checksum"], row["body"])
+            try:
+                return await asyncio.to_thread(unseal, snapshot), offsets
+            except Poison as error:
+                log.error("snapshot %d: %s; falling back to the one before", row["number"], error.message)
+                await connection.execute(_BROKEN, partition, row["number"])
+        return None, {}

@@ -1,0 +1,1 @@
+"""The rules of an experiment's life. Pure: same inputs, same answer."""

@@ -1,0 +1,100 @@
+"""What assignment remembers of a model: who serves, who waits for a trial, who may never serve again."""
+
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from libs.common.errors import Refused
+from schemas.event import Contract
+from schemas.experiments import Metric, Policy
+from schemas.names import Count, Key
+from schemas.versions import ModelState
+from services.assignment.domain.definitions import check_ramp
+
+MAX_QUARANTINED = 1_000
+
+
+class TrialTemplate(Contract):
+    """How a model's challengers are tried: the metrics that judge them and the policy that acts."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=50)]
+    policy: Policy = Field(default_factory=Policy)
+
+    def check(self) -> None:
+        """Raise Refused, naming the field, when no trial could be made of it."""
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) != len(names):
+            raise Refused("every metric's name may occur once", field="metrics")
+        check_ramp(self.policy)
+
+
+class ModelRecord(Contract):
+    """One model as assignment sees it. `row_revision` counts every change of the record."""
+
+    model: Key
+    row_revision: Count = 0
+    state_revision: Count = 0
+    """Of the newest ModelState heard; 0: none yet."""
+    champion: Key | None = None
+    """As `models` says."""
+    challenger: Key | None = None
+    quarantined: Annotated[tuple[Key, ...], Field(strict=False)] = ()
+    """Versions that were rolled back, here or as `models` says: never served, never tried."""
+    promoted: Key | None = None
+    """Promoted here and not yet confirmed by `models`: serves already."""
+    promoted_over: Annotated[tuple[Key, ...], Field(strict=False)] = ()
+    """Champions that `models` may still name until it has heard of the promotion."""
+    template: TrialTemplate | None = None
+
+    @property
+    def serving(self) -> str | None:
+        """The version that is the champion now."""
+        return self.promoted or self.champion
+
+    def heard(self, state: ModelState) -> Self:
+        """Return the record after this state. An older or equal revision changes nothing.
+
+        A champion that was rolled back is not taken over: the one before goes on serving.
+        """
+        if state.revision <= self.state_revision:
+            return self
+        quarantined = _newest(self.quarantined, state.quarantined)
+        champion = state.champion.version if state.champion else None
+        if champion in quarantined:
+            champion = self.champion
+        # Until `models` names somebody else than before the promotion, it has not heard of it.
+        waiting = self.promoted is not None and (champion is None or champion in self.promoted_over)
+        return self._next(
+            state_revision=state.revision,
+            champion=champion,
+            challenger=state.challenger.version if state.challenger else None,
+            quarantined=quarantined,
+            promoted=self.promoted if waiting else None,
+            promoted_over=self.promoted_over if waiting else (),
+        )
+
+    def promote(self, version: str) -> Self:
+        """Return the record with `version` as champion from now on. Raises Refused when it is quarantined."""
+        if version in self.quarantined:
+            raise Refused(
+                f"version {version} of {self.model} was rolled back: it is never served again",
+                next_step="train a new version",
+            )
+        over = tuple(each for each in (*self.promoted_over, self.champion, self.promoted) if each is not None)
+        return self._next(promoted=version, promoted_over=_newest((), over))
+
+    def quarantine(self, versions: tuple[str, ...]) -> Self:
+        """Return the record in which these versions may never serve again."""
+        return self._next(quarantined=_newest(self.quarantined, versions))
+
+    def with_template(self, template: TrialTemplate) -> Self:
+        """Return the record with another trial template; a trial that runs keeps its own."""
+        return self._next(template=template)
+
+    def _next(self, **updates: object) -> Self:
+        return self.model_copy(update={"row_revision": self.row_revision + 1, **updates})
+
+
+def _newest(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Return both without repetitions; past the limit the oldest go."""
+    return tuple(dict.fromkeys((*before, *more)))[-MAX_QUARANTINED:]

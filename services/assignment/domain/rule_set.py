@@ -1,0 +1,83 @@
+"""The rule set: what clients need to assign by themselves (`trimtab.rules.parse` reads it)."""
+
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+from trimtab.rules import PAUSED, QUARANTINED, SETTLED
+
+from schemas.experiments import Experiment, ExperimentKind, ExperimentState
+from services.assignment.domain.change import challengers
+from services.assignment.domain.model_record import ModelRecord
+
+Document = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An experiment that has ended, and the variant that took over (None: control stayed)."""
+
+    experiment: Experiment
+    winner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the rules depend on, at one revision."""
+
+    revision: int
+    live: tuple[Experiment, ...]
+    ended: tuple[Ended, ...]
+    models: tuple[ModelRecord, ...]
+
+
+def rule_set(snapshot: Snapshot) -> Document:
+    """Return the document of `GET /v1/rules`: live experiments, what ended ones ended with, champions."""
+    quarantined = {record.model: frozenset(record.quarantined) for record in snapshot.models}
+    live: list[JsonValue] = [
+        _experiment(each, _closed(each, quarantined.get(each.model or "", frozenset())))
+        for each in snapshot.live
+    ]
+    ended: list[JsonValue] = [_ended(each) for each in snapshot.ended]
+    trials = {each.model: each.experiment_id for each in snapshot.live if _is_trial(each)}
+    models: list[JsonValue] = [
+        {"model": each.model, "champion": each.serving, "experiment_id": trials.get(each.model)}
+        for each in snapshot.models
+    ]
+    return {"revision": snapshot.revision, "experiments": live + ended, "models": models}
+
+
+def _is_trial(experiment: Experiment) -> bool:
+    return experiment.kind is ExperimentKind.CHAMPION_CHALLENGER
+
+
+def _closed(experiment: Experiment, quarantined: frozenset[str]) -> str:
+    """Return why nobody may take part; "" when they may."""
+    if experiment.state is ExperimentState.PAUSED:
+        return PAUSED
+    if any(each.model_version in quarantined for each in challengers(experiment)):
+        return QUARANTINED
+    return ""
+
+
+def _experiment(experiment: Experiment, closed: str) -> Document:
+    return {
+        "experiment_id": experiment.experiment_id,
+        "revision": experiment.revision,
+        "closed": closed,
+        "salt": experiment.salt or experiment.experiment_id,
+        "coverage": experiment.coverage,
+        "control": experiment.control,
+        "defers_to": None,
+        "variants": [each.model_dump(mode="json") for each in experiment.variants],
+    }
+
+
+def _ended(ended: Ended) -> Document:
+    experiment = ended.experiment
+    served = experiment.variant(ended.winner or experiment.control)
+    return _experiment(experiment, SETTLED) | {
+        "control": served.key,
+        "defers_to": experiment.model if _is_trial(experiment) else None,
+        # Only what still serves travels: a rolled back version is in no rule set.
+        "variants": [served.model_copy(update={"weight": 1.0}).model_dump(mode="json")],
+    }

@@ -1,0 +1,1 @@
+"""Pure: windows, joins, verdicts. No Kafka, no database, no clock."""

@@ -1,0 +1,238 @@
+"""The state of one partition: predictions and feedback folded into windows, exactly.
+
+Any interleaving, repetition or reordering of the same facts within the lateness gives the same windows: a
+window counts distinct predictions (by event id) and distinct answers with their earliest label. What lies
+further behind the newest event than the lateness is left out and counted.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from libs.common.bus.ports import Record
+from libs.common.errors import Misconfigured
+from libs.common.partitions.ports import Rejected
+from schemas.hot import Feedback, Prediction, decode_batch
+from schemas.names import MAX_AHEAD_MS, MAX_TIME_MS
+from services.drift.domain.answers import Answer, Answers, Horizons, Truth
+from services.drift.domain.labels import label_text
+from services.drift.domain.rows import (
+    DriftRows, Example, Progress, VersionKey, VersionTotal, WindowKey, WindowRow,
+)  # fmt: skip
+from services.drift.domain.windows import Window, start_of
+
+DUMP_FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IngestLimits:
+    """How ingest cuts time, how much it remembers, and when it hands examples out."""
+
+    window_ms: int
+    horizons: Horizons
+    versions: int
+    """Model versions that a partition follows; predictions of further ones are left out."""
+    flush_interval_ms: int
+    """Event time between two hand-outs of examples."""
+    flush_examples: int
+    """As soon as so many wait, they are handed out."""
+
+
+class _Dump(Struct):
+    format: int
+    window_ms: int
+    watermark_ms: int
+    flushed_ms: int
+    left_out: dict[str, int]
+    totals: list[VersionTotal]
+    windows: list[WindowRow]
+    answers: list[Answer]
+    early: list[tuple[str, Truth]]
+    examples: list[Example]
+
+
+class DriftPartition:
+    """Keeps the promises of `libs.common.partitions.ports.PartitionState`."""
+
+    def __init__(self, limits: IngestLimits, dump: bytes | None = None) -> None:
+        """Start empty or from a dump. Raises Misconfigured for a dump of other windows or another format."""
+        self._limits = limits
+        self._answers = Answers(limits.horizons)
+        self._windows: dict[WindowKey, Window] = {}
+        self._totals: dict[VersionKey, VersionTotal] = {}
+        self._left_out: Counter[str] = Counter()
+        self._examples: list[Example] = []
+        self._watermark_ms = 0
+        self._flushed_ms = 0
+        if dump is not None:
+            self._restore(dump)
+
+    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+        """Take in predictions or feedback, in offset order. Returns those that are poison."""
+        rejected = []
+        # The log's own time, not the reader's, says what lies in the future: so a replay decides the same.
+        facts = decode_batch(topic, [each.value for each in records], MAX_TIME_MS)
+        for record, fact in zip(records, facts, strict=True):
+            if isinstance(fact, str):
+                rejected.append(Rejected(record, fact))
+            elif fact.occurred_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
+                rejected.append(Rejected(record, "occurred_at_ms: lies more than a day in the future"))
+            elif isinstance(fact, Prediction):
+                self._predicted(fact, record.timestamp_ms)
+            elif isinstance(fact, Feedback):
+                self._told(fact, record.timestamp_ms)
+        for window in self._windows.values():
+            window.settle()
+        return rejected
+
+    def rows(self) -> DriftRows:
+        """Return the windows that changed since the last call, and the examples that are due."""
+        changed = [window for _, window in sorted(self._windows.items()) if window.changed]
+        windows = tuple(window.row() for window in changed)
+        for window in changed:
+            window.changed = False
+        self._drop_windows()
+        progress = Progress(self._watermark_ms, dict(sorted(self._left_out.items())))
+        return DriftRows(windows, self._sorted_totals(), progress, self._due())
+
+    def dump(self) -> bytes:
+        """Return everything as MessagePack."""
+        answers, early = self._answers.dump()
+        dump = _Dump(
+            DUMP_FORMAT, self._limits.window_ms, self._watermark_ms, self._flushed_ms,
+            dict(sorted(self._left_out.items())), list(self._sorted_totals()),
+            [window.row() for _, window in sorted(self._windows.items())], answers, early, self._examples,
+        )  # fmt: skip
+        return msgspec.msgpack.encode(dump)
+
+    def _predicted(self, fact: Prediction, logged_at_ms: int) -> None:
+        if self._is_late(fact, logged_at_ms):
+            return
+        if self._answers.known(fact.event_id) is not None:
+            self._left_out["duplicate"] += 1
+            return
+        key = VersionKey(fact.model, fact.model_version)
+        if not self._count(key, predictions=1):
+            return
+        window = self._window(key, fact.occurred_at_ms)
+        self._left_out["feature_value"] += window.predicted(fact.features, fact.output)
+        answer = Answer(
+            fact.event_id, fact.unit_id, fact.occurred_at_ms, *key, label_text(fact.output), fact.confidence
+        )
+        truth = self._answers.remember(answer, fact.features)
+        if truth is not None:
+            self._settle(answer, truth)
+
+    def _told(self, fact: Feedback, logged_at_ms: int) -> None:
+        if self._is_late(fact, logged_at_ms):
+            return
+        if fact.label is None:
+            self._left_out["rating"] += 1
+            return
+        truth = Truth(fact.occurred_at_ms, fact.event_id, fact.model, label_text(fact.label))
+        answer = self._answers.known(fact.prediction_id)
+        if answer is not None:
+            self._settle(answer, truth)
+        elif not self._answers.early(fact.prediction_id, truth):
+            self._left_out["duplicate"] += 1
+
+    def _settle(self, answer: Answer, truth: Truth) -> None:
+        if truth.model != answer.model:
+            self._left_out["other_model"] += 1
+            return
+        key, known = VersionKey(answer.model, answer.version), answer.truth
+        if known is not None:
+            self._left_out["duplicate"] += 1
+            if not truth.before(known):
+                return
+            self._count_outcome(answer, known, times=-1)
+        else:
+            self._count(key, labelled=1)
+        example = self._answers.settle(answer, truth)
+        self._count_outcome(answer, truth, times=1)
+        if example is not None:
+            self._examples.append(example)
+
+    def _count_outcome(self, answer: Answer, truth: Truth, *, times: int) -> None:
+        window = self._window(VersionKey(answer.model, answer.version), max(answer.at_ms, truth.at_ms))
+        window.labelled_by(correct=truth.label == answer.output, times=times)
+
+    def _is_late(self, fact: Prediction | Feedback, logged_at_ms: int) -> bool:
+        """Move event time on, and say whether the fact lies too far behind it.
+
+        An event from the future moves it no further than the log's own time, or one wrong clock would make
+        everybody else late."""
+        self._watermark_ms = max(self._watermark_ms, min(fact.occurred_at_ms, logged_at_ms))
+        orphans, over = self._answers.forget(self._watermark_ms)
+        if orphans or over:
+            self._left_out["label_without_prediction"] += orphans
+            self._left_out["forgotten_over_limit"] += over
+        late = fact.occurred_at_ms < self._watermark_ms - self._limits.horizons.late_ms
+        self._left_out["late"] += late
+        return late
+
+    def _count(self, key: VersionKey, *, predictions: int = 0, labelled: int = 0) -> bool:
+        total = self._totals.get(key)
+        if total is None:
+            if len(self._totals) >= self._limits.versions:
+                self._left_out["version_over_limit"] += 1
+                return False
+            total = VersionTotal(key, 0, 0)
+        self._totals[key] = replace(
+            total, predictions=total.predictions + predictions, labelled=total.labelled + labelled
+        )
+        return True
+
+    def _window(self, key: VersionKey, at_ms: int) -> Window:
+        place = WindowKey(*key, start_of(at_ms, self._limits.window_ms))
+        window = self._windows.get(place)
+        if window is None:
+            window = self._windows[place] = Window(place)
+        return window
+
+    def _drop_windows(self) -> None:
+        """No fact that is still taken lies in a window that ended before the lateness."""
+        oldest_ms = self._watermark_ms - self._limits.horizons.late_ms - self._limits.window_ms
+        for key in [key for key in self._windows if key.start_ms < oldest_ms]:
+            del self._windows[key]
+
+    def _due(self) -> tuple[Example, ...]:
+        waited_ms = self._watermark_ms - self._flushed_ms
+        if waited_ms < self._limits.flush_interval_ms and len(self._examples) < self._limits.flush_examples:
+            return ()
+        due, self._examples = tuple(self._examples), []
+        self._flushed_ms = self._watermark_ms
+        return due
+
+    def _sorted_totals(self) -> tuple[VersionTotal, ...]:
+        return tuple(self._totals[key] for key in sorted(self._totals))
+
+    def _restore(self, dump: bytes) -> None:
+        try:
+            held = msgspec.msgpack.decode(dump, type=_Dump)
+        except msgspec.MsgspecError as error:
+            raise _unreadable(f"is not one of this program's: {error}") from error
+        if held.format != DUMP_FORMAT:
+            raise _unreadable(f"has format {held.format}, this program reads {DUMP_FORMAT}")
+        if held.window_ms != self._limits.window_ms:
+            raise Misconfigured(
+                f"the snapshot has windows of {held.window_ms} ms, the settings say {self._limits.window_ms} ms",
+                next_step=f"set DRIFT_WINDOW_MS={held.window_ms}, or empty the schema `drift` to start anew",
+            )
+        self._watermark_ms, self._flushed_ms = held.watermark_ms, held.flushed_ms
+        self._left_out.update(held.left_out)
+        self._totals = {each.key: each for each in held.totals}
+        self._windows = {row.key: Window.restore(row) for row in held.windows}
+        self._answers.restore(held.answers, held.early)
+        self._examples = list(held.examples)
+
+
+def _unreadable(problem: str) -> Misconfigured:
+    return Misconfigured(
+        f"the snapshot {problem}",
+        next_step="run the version that wrote it, or delete the snapshot to replay the log",
+    )

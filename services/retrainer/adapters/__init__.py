@@ -1,0 +1,1 @@
+"""Where the ports meet PostgreSQL, Parquet, MLflow and child processes."""

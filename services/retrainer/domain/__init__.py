@@ -1,0 +1,1 @@
+"""The rules of retraining, pure: who may retrain when, what counts as better, who is in charge."""

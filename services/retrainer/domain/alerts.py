@@ -1,0 +1,45 @@
+"""Episodes for people: what the retrainer could not do, and that it is done after all."""
+
+from libs.common.ids import derived_id
+from schemas.health import Alert, AlertState, Severity
+from schemas.names import MAX_ID_CHARS
+from services.retrainer.domain.runs import clipped
+
+SOURCE = "retrainer"
+RETRAINING, REGISTRATION, REGISTRY = "retraining", "registration", "registry"
+"""The causes: a retraining came to nothing; a registration was refused; an alias could not be set."""
+
+_TITLES = {
+    RETRAINING: "a retraining of {model} came to nothing",
+    REGISTRATION: "a registration for {model} was refused",
+    REGISTRY: "the registry does not hold a version of {model} that is in charge",
+}
+
+
+def problem(
+    model: str, cause: str, detail: str, *, severity: Severity, now_ms: int, open_alert: Alert | None
+) -> Alert:
+    """Return the episode as it stands: a new one, or the open one with the news."""
+    if open_alert is not None:
+        return open_alert.model_copy(
+            update={"detail": clipped(detail), "severity": severity, "changed_at_ms": now_ms}
+        )
+    return Alert(
+        alert_id=derived_id("alert", SOURCE, model, cause, now_ms),
+        subject=model,
+        cause=cause,
+        severity=severity,
+        state=AlertState.OPENED,
+        title=_TITLES[cause].format(model=model)[:MAX_ID_CHARS],
+        detail=clipped(detail),
+        source=SOURCE,
+        opened_at_ms=now_ms,
+        changed_at_ms=now_ms,
+    )
+
+
+def resolved(alert: Alert, detail: str, now_ms: int) -> Alert:
+    """Return the episode at its end."""
+    return alert.model_copy(
+        update={"state": AlertState.RESOLVED, "detail": clipped(detail), "changed_at_ms": now_ms}
+    )

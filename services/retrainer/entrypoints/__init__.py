@@ -1,0 +1,1 @@
+"""The processes: the Faust worker, and its two kinds of children."""

@@ -1,0 +1,77 @@
+"""What the gateway's answers mean for each event."""
+
+import json
+from typing import Any
+
+import pytest
+from trimtab.answers import read_answer
+
+
+def body(**fields: Any) -> bytes:
+    """Return a JSON body."""
+    return json.dumps(fields).encode()
+
+
+def test_all_accepted() -> None:
+    """A plain 202 accepts every event."""
+    answer = read_answer(202, body(accepted=3, rejected=[]), None, 3)
+    assert (answer.accepted, answer.rejected, answer.retry, answer.error) == ((0, 1, 2), (), (), "")
+
+
+def test_rejected_events_are_named() -> None:
+    """A rejected event is out for good, with field and problem; the rest is accepted."""
+    rejected = [{"index": 1, "field": "unit_id", "problem": "too long"}]
+    answer = read_answer(202, body(accepted=2, rejected=rejected), None, 3)
+    assert answer.accepted == (0, 2)
+    assert answer.rejected == ((1, "unit_id: too long"),)
+    assert "unit_id: too long" in answer.error
+
+
+def test_all_rejected() -> None:
+    """A 422 with outcomes rejects every event and repeats none."""
+    rejected = [{"index": index, "field": "type", "problem": "unknown"} for index in range(2)]
+    answer = read_answer(422, body(accepted=0, rejected=rejected), None, 2)
+    assert (answer.accepted, len(answer.rejected), answer.retry) == ((), 2, ())
+
+
+def test_partial_outage_repeats_only_the_rest() -> None:
+    """A 503 with outcomes repeats those that it lists and counts the others as accepted."""
+    answer = read_answer(503, body(accepted=2, rejected=[], retry=[1]), "1", 3)
+    assert (answer.accepted, answer.retry, answer.retry_after_ms) == ((0, 2), (1,), 1_000.0)
+
+
+@pytest.mark.parametrize("status", [401, 404, 408, 429, 500, 502, 503, 504])
+def test_answers_without_outcomes_repeat_all(status: int) -> None:
+    """Where nothing is known of any event, all are sent again."""
+    assert read_answer(status, b"<html>busy</html>", None, 2).retry == (0, 1)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_batch_that_is_not_understood_is_not_repeated(status: int) -> None:
+    """A batch that the gateway cannot read is rejected as a whole, with its answer as the reason."""
+    answer = read_answer(status, b"no such thing", None, 2)
+    assert [index for index, _ in answer.rejected] == [0, 1]
+    assert "no such thing" in answer.error
+
+
+def test_too_large() -> None:
+    """A batch that is too large is tried again (in parts); a single event that is too large never passes."""
+    assert read_answer(413, b"", None, 2).retry == (0, 1)
+    assert len(read_answer(413, b"", None, 1).rejected) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"accepted": 3, "rejected": []},
+        {"accepted": 1, "rejected": [{"index": 5, "field": "", "problem": ""}]},
+        {"accepted": 1, "rejected": [{"index": 1}], "retry": [1]},
+        {"accepted": 2},
+        {"accepted": "many", "rejected": []},
+        {"accepted": 2, "rejected": [{}]},
+    ],
+)
+def test_contradictory_answer_counts_as_none(fields: dict[str, Any]) -> None:
+    """An answer whose numbers do not add up accepts nothing: all is sent again under the same ids."""
+    answer = read_answer(202, body(**fields), None, 2)
+    assert (answer.accepted, answer.retry) == ((), (0, 1))
