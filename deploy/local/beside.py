@@ -39,9 +39,9 @@ def demo(up_home: Home, home: Home, arguments: list[str], console: Console) -> i
 
 def stack(home: Home, command: list[str], wanted: Wanted, console: Console) -> int:
     """The parts without the services, as long as the command runs; without a command, until Ctrl-C."""
+    work = _program((_found(command[0]), *command[1:])) if command else _shown(console)
     with closing(Session.open(home)) as session:
         fetch(home, os.environ, console)
-        work = _program(tuple(command)) if command else _shown(console)
         return asyncio.run(run_stack(session, wanted, work, Announcer(console).tell))
 
 
@@ -104,13 +104,17 @@ def _beside_up(home: Home, command: tuple[str, ...], console: Console) -> int:
 
 def _spawn(command: tuple[str, ...], addresses: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     """Starts the program with this terminal as its own, and with the addresses in its environment."""
-    found = shutil.which(command[0])
-    if found is None:
-        raise StackError(f"There is no program {command[0]}.")
     path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        leashed((found, *command[1:]), signal.SIGTERM), env={**os.environ, **addresses, "PYTHONPATH": path}
+        leashed(command, signal.SIGTERM), env={**os.environ, **addresses, "PYTHONPATH": path}
     )
+
+
+def _found(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise StackError(f"There is no program {program}.")
+    return found
 
 
 def _empty(home: Home) -> None:

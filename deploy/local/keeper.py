@@ -1,7 +1,9 @@
 """Keeps one part alive: waits for what it needs, starts it, sees it ready, starts it again when it dies."""
 
 import asyncio
+import contextlib
 import enum
+import math
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +17,7 @@ from deploy.local.parts import Part
 from deploy.local.processes import Child
 
 TICK_S = 0.05
-EXTERNAL_DEADLINE_S = 15.0
+EXTERNAL_DEADLINE_S = 5.0
 SHOWN_LINES = 20
 
 
@@ -81,9 +83,9 @@ class Keeper:
             self.child.send(self.part.stop_signal)
 
     def restart(self) -> None:
-        """An orderly end and a new start, which counts as no death."""
-        self._asked_to_restart = True
+        """An orderly end and a new start, which counts as no death. A part that is down starts anyway."""
         if self.child is not None:
+            self._asked_to_restart = True
             self.child.send(self.part.stop_signal)
 
     def kill(self) -> None:
@@ -101,8 +103,7 @@ class Keeper:
         self._change(PartState.STARTING)
         child = self._spawn()
         stopped_by_us = await self._watch(child)
-        child.kill_group()  # whatever the part started and left behind
-        child.close()
+        child.finish()
         self.child = None
         if self._asked_to_stop.is_set() or stopped_by_us:
             self._asked_to_restart = False
@@ -123,14 +124,13 @@ class Keeper:
 
     async def _watch(self, child: Child) -> bool:
         """Until the process has ended; True when we had asked for it."""
-        deadline_s, kill_at_s = time.monotonic() + self.part.ready_deadline_s, 0.0
+        deadline_s, kill_at_s = time.monotonic() + self.part.ready_deadline_s, math.inf
         while child.exit_code() is None:
             asked = self._asked_to_stop.is_set() or self._asked_to_restart
             now_s = time.monotonic()
             if asked:
-                kill_at_s = kill_at_s or now_s + self.part.stop_deadline_s
+                kill_at_s = min(kill_at_s, now_s + self.part.stop_deadline_s)
                 if now_s > kill_at_s:
-                    self._say(f"did not stop within {self.part.stop_deadline_s:.0f} s: killed")
                     child.kill_group()
             elif self.state is PartState.STARTING:
                 await self._ask_whether_ready(child, deadline_s)
@@ -161,8 +161,8 @@ class Keeper:
             raise StackError(f"{self.part.name} {how}; {tried}.")
         self._say(f"{how}; starting it again" + (f" in {delay_s:.1f} s" if delay_s else ""))
         self._change(PartState.RESTARTING)
-        if delay_s:
-            await asyncio.wait([asyncio.ensure_future(self._asked_to_stop.wait())], timeout=delay_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked_to_stop.wait(), delay_s)
 
     async def _watch_external(self) -> None:
         self._change(PartState.STARTING)
@@ -176,7 +176,7 @@ class Keeper:
         await self._asked_to_stop.wait()
 
     def _fail(self, problem: str) -> None:
-        tail = self._around.logs.tail(self.part.name, SHOWN_LINES)
+        tail = self._around.logs.tail(self.part.name, SHOWN_LINES) if self.starts else []
         self.problem = "\n".join(
             [problem, *([f"The last lines of {self.part.name}:", *tail] if tail else [])]
         )
@@ -185,8 +185,7 @@ class Keeper:
 
     def _end(self) -> None:
         if self.child is not None:
-            self.child.kill_group()
-            self.child.close()
+            self.child.finish()
             self.child = None
         if self.state is not PartState.FAILED:
             self._change(PartState.STOPPED)

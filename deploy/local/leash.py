@@ -27,7 +27,7 @@ def become(uid: int, gid: int) -> None:
 def appear_as(uid: int, gid: int) -> None:
     """Enters a user namespace where we are called `uid`: no longer root, and still the owner of our files.
 
-    For programs that refuse to run as root while their files lie where only root may go, such as below /root.
+    For programs that refuse to run as root while their files lie where only root may go, such as its home.
     """
     outer_uid, outer_gid = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)

@@ -95,7 +95,7 @@ def unprivileged_account(program: Path, data: Path) -> Account:
     if done.returncode != 0:
         where = f" {closed[-1]} is closed to all but its owner." if closed else ""
         raise StackError(
-            f"PostgreSQL does not run as root, and cannot be run as {UNPRIVILEGED}.{where}\n{done.stderr.strip()}",
+            f"PostgreSQL refuses root, and cannot be run as {UNPRIVILEGED}.{where}\n{done.stderr.strip()}",
             otherwise,
         )
     return account

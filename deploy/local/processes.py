@@ -17,6 +17,7 @@ from deploy.local.parts import Account, Part
 
 LEASH = Path(__file__).with_name("leash.py")
 CHUNK_BYTES = 65_536
+REAP_TIMEOUT_S = 2.0
 
 
 def leashed(command: tuple[str, ...], death_signal: int, account: Account | None = None) -> list[str]:
@@ -92,8 +93,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def close(self) -> None:
-        """Takes what the process still said and closes the pipe."""
+    def finish(self) -> None:
+        """Ends whatever is left of it, takes what it still said, and closes the pipe."""
+        self.kill_group()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(REAP_TIMEOUT_S)  # it was killed: this is a matter of milliseconds
         while self._read():
             pass
         for line in self._splitter.flush():

@@ -36,21 +36,34 @@ class StackRecord:
     problem: str = ""
 
 
-def write_record(path: Path, record: StackRecord) -> None:
-    """Replaces the file as a whole, so nobody reads half of it; for this user alone: it holds a password."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump({"format": FORMAT} | asdict(record), file, indent=1)
-    fresh.replace(path)
+def as_text(record: StackRecord) -> str:
+    """The record as JSON."""
+    return json.dumps({"format": FORMAT} | asdict(record), indent=1)
 
 
-def read_record(path: Path) -> StackRecord | None:
-    """The record, or None when there is none that this version understands."""
+def from_text(text: str) -> StackRecord | None:
+    """The record, or None when this version does not understand the text."""
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(text)
         if told.pop("format") != FORMAT:
             return None
         parts = tuple(PartRecord(**part) for part in told.pop("parts"))
         return StackRecord(parts=parts, **told)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_record(path: Path, record: StackRecord) -> None:
+    """Replaces the file as a whole, so nobody reads half of it; for this user alone: it holds a password."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(as_text(record))
+    fresh.replace(path)
+
+
+def read_record(path: Path) -> StackRecord | None:
+    """The record in the file, or None when there is none that this version understands."""
+    try:
+        return from_text(path.read_text())
+    except (OSError, UnicodeDecodeError):
         return None

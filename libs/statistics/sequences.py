@@ -16,9 +16,10 @@ a number. As rho depends on alpha, so does p.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 
-SMALLEST_P = 2.2250738585072014e-308
+SMALLEST_P = sys.float_info.min
 """What a p-value is shown as when the float cannot hold it: the smallest normal float, never 0."""
 
 
@@ -38,42 +39,46 @@ class Tuning:
 
     @property
     def rho_squared(self) -> float:
-        """Return rho² of the two-sided sequence: (-2 ln alpha + ln(-2 ln alpha + 1)) / t*."""
+        """Return rho² of the two-sided sequence: (-2 ln alpha + ln(-2 ln alpha + 1)) / t*.
+
+        rho only says where the interval is tightest: any value is valid. Above an alpha of 0.5, where the
+        formula tends to 0, that of 0.5 is used.
+        """
         return _rho_squared(self.alpha, self.tuned_units)
 
     @property
     def rho_squared_one_sided(self) -> float:
-        """Return rho² of the one-sided sequence: that of twice the alpha (at most 0.999...)."""
-        return _rho_squared(min(2 * self.alpha, math.nextafter(1.0, 0.0)), self.tuned_units)
+        """Return rho² of the one-sided sequence: that of twice the alpha."""
+        return _rho_squared(2 * self.alpha, self.tuned_units)
 
 
 def _rho_squared(alpha: float, tuned_units: int) -> float:
-    doubled = -2.0 * math.log(alpha)
+    doubled = -2.0 * math.log(min(alpha, 0.5))
     return (doubled + math.log1p(doubled)) / tuned_units
 
 
 def two_sided_radius(variance: float, units: int, tuning: Tuning) -> float:
     """Return half the width of the two-sided sequence of an estimate with this variance after `units`."""
-    grown = units * tuning.rho_squared + 1.0
-    return _radius(variance, grown, 0.5 * math.log(grown) - math.log(tuning.alpha))
+    grown = units * tuning.rho_squared
+    return _radius(variance, grown, 0.5 * math.log1p(grown) - math.log(tuning.alpha))
 
 
 def one_sided_radius(variance: float, units: int, tuning: Tuning) -> float:
     """Return the distance from the estimate to the bound of the one-sided sequence, alpha in one tail."""
-    grown = units * tuning.rho_squared_one_sided + 1.0
-    return _radius(variance, grown, math.log1p(math.sqrt(grown) / (2.0 * tuning.alpha)))
+    grown = units * tuning.rho_squared_one_sided
+    return _radius(variance, grown, math.log1p(math.sqrt(grown + 1.0) / (2.0 * tuning.alpha)))
 
 
 def _radius(variance: float, grown: float, log_term: float) -> float:
-    # s² · 2(tρ²+1)/(t²ρ²) with s² = tV is V · 2(tρ²+1)/(tρ²).
-    return math.sqrt(variance * 2.0 * grown / (grown - 1.0) * log_term)
+    # With s² = tV, s² · 2(tρ²+1)/(t²ρ²) is V · 2(tρ²+1)/(tρ²); `grown` is tρ².
+    return math.sqrt(variance * 2.0 * (grown + 1.0) / grown * log_term)
 
 
 def log_p_value(estimate: float, variance: float, units: int, tuning: Tuning) -> float:
-    """Return ln of the two-sided always-valid p-value: min(0, -ln E). `variance` must be positive."""
-    grown = units * tuning.rho_squared + 1.0
-    log_e = (estimate / variance * estimate) * (grown - 1.0) / (2.0 * grown) - 0.5 * math.log(grown)
-    return min(0.0, -log_e)
+    """Return ln of the two-sided always-valid p-value: min(0, -ln E), finite. `variance` must be positive."""
+    grown = units * tuning.rho_squared
+    log_e = (estimate / variance * estimate) * grown / (2.0 * (grown + 1.0)) - 0.5 * math.log1p(grown)
+    return -min(max(log_e, 0.0), sys.float_info.max)
 
 
 def shown_p_value(log_p: float) -> float:

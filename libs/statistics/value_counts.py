@@ -10,7 +10,8 @@ to zero than 2^-40 fall into the two bins beside it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -83,8 +84,7 @@ class ValueCounts:
     def of(cls, values: Iterable[float], *, limit: int = DEFAULT_LIMIT) -> "ValueCounts":
         """Return the histogram of `values`."""
         counts = cls(limit=limit)
-        for value in values:
-            counts.add(value)
+        counts.add_all(list(values))
         return counts
 
     @classmethod
@@ -116,15 +116,21 @@ class ValueCounts:
 
     def add_all(self, values: Sequence[float]) -> None:
         """Count each of `values`, as `add` does one by one, only faster where they are many."""
-        if len(values) < _WORTH_AN_ARRAY or self.bits >= EXACT_BITS:
-            for value in values:
-                self.add(value)
-            return
-        highs, counts = np.unique(
-            _ceilings(np.asarray(values, dtype=np.float64), self.bits), return_counts=True
-        )
-        for high, count in zip(highs.tolist(), counts.tolist(), strict=True):
-            self.add(high, count)
+        if not all(map(math.isfinite, values)):
+            raise ValueError("only finite numbers can be counted")
+        times: Iterator[int]
+        if self.bits >= EXACT_BITS:
+            highs, times = values, repeat(1)
+        elif len(values) < _WORTH_AN_ARRAY:
+            highs, times = [ceiling(value, self.bits) for value in values], repeat(1)
+        else:
+            found, tally = np.unique(_ceilings(np.asarray(values), self.bits), return_counts=True)
+            highs, times = found.tolist(), iter(tally.tolist())
+        counts = self._counts
+        for high, count in zip(highs, times, strict=False):
+            counts[high] = counts.get(high, 0) + count
+        self.total += len(values)
+        self._fit()
 
     def merge(self, other: "ValueCounts") -> None:
         """Add everything that `other` counted."""
@@ -154,19 +160,20 @@ class ValueCounts:
         """Take the finest grid that leaves at most `limit` bins; their number only falls as bits do."""
         if len(self._counts) <= self._limit:
             return
+        highs = np.fromiter(self._counts, dtype=np.float64)
         low, high = 1, self.bits - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if len({ceiling(value, middle) for value in self._counts}) <= self._limit:
+            if np.unique(_ceilings(highs, middle)).size <= self._limit:
                 low = middle
             else:
                 high = middle - 1
         self._coarsen(low)
 
     def _coarsen(self, bits: int) -> None:
+        highs = _ceilings(np.fromiter(self._counts, dtype=np.float64), bits).tolist()
         coarse: dict[float, int] = {}
-        for value, count in self._counts.items():
-            high = ceiling(value, bits)
+        for high, count in zip(highs, self._counts.values(), strict=True):
             coarse[high] = coarse.get(high, 0) + count
         self._counts = coarse
         self.bits = bits

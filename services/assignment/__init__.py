@@ -3,5 +3,5 @@
 Owns: experiments and their history, who serves as a model's champion, trial templates, the rule set.
 Reads: `verdicts` (metrics' advice), `models` (champions, challengers, quarantine).
 Writes: `experiments`, `rollbacks`; `exposures` for those who ask over HTTP.
-Falls back to: the last rule set while PostgreSQL is away; control, without an exposure, while the bus is away.
+Falls back to: the last rule set while PostgreSQL is away; control, unexposed, while the bus is away.
 """

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from schemas.event import Contract
 from schemas.health import Alert
 from schemas.versions import ModelState, ModelVersion, ReferenceProfile, Registration
-from services.retrainer.domain.learning import Answer, Examples
+from services.retrainer.domain.examples import Answer, Examples
 from services.retrainer.domain.report import Registered, RegistrationOrder, TrainingOrder, TrainingReport
 from services.retrainer.domain.runs import Run
 from services.retrainer.domain.versions import VersionChange

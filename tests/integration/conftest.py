@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from deploy.local.homes import Home, trimtab_home
-from deploy.local.session import is_running
+from deploy.local.homes import trimtab_home
+from deploy.local.processes import start_mark
 from deploy.local.stack import LocalStack
 
 HERE = Path(__file__).parent
@@ -30,8 +30,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
     """Kafka and PostgreSQL, started on first use and stopped after the last test. Failures leave the logs."""
     folder = trimtab_home(os.environ) / "test"
     for old in folder.glob("*"):
-        if not is_running(Home(old)):
-            shutil.rmtree(old)
+        if start_mark(int(old.name)) is None:  # its test run is over, or was killed
+            shutil.rmtree(old, ignore_errors=True)
     home = folder / str(os.getpid())
     with LocalStack.start(home) as running:
         yield running

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Contract], Awaitable[None]]
 
-FETCH_TIMEOUT_MS = 500
+FETCH_TIMEOUT_MS = 250
 MAX_RECORDS = 500
 FIRST_PAUSE_MS = 100
 MAX_PAUSE_MS = 15_000

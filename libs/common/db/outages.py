@@ -33,5 +33,5 @@ def outages(what: str) -> Iterator[None]:
         yield
     except _OUTAGE as error:
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-            raise  # an argument of the wrong type, not an outage
+            raise  # a wrong URL or argument
         raise Retryable(f"{what}: PostgreSQL: {error or type(error).__name__}") from error

@@ -29,12 +29,13 @@ class Held(Generic[RowsT]):
     saved: dict[str, int]
     """Topic to the next offset after the last snapshot."""
     snapshot_due_ms: float
-    unburied: deque[Tally] = field(default_factory=deque)
+    tallies: deque[Tally] = field(default_factory=deque)
+    """What the dead letters have still to hear of, in order."""
     _pending: tuple[dict[str, int], RowsT] | None = None
 
     def fold(self, topic: str, records: Sequence[Record]) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
-        `unburied`, unless an owner before us buried it: that was done before its offset was published."""
+        `tallies`, unless an owner before us buried it: that was done before its offset was published."""
         new = [record for record in records if record.offset >= self.offsets[topic]]
         if not new:
             return
@@ -47,9 +48,13 @@ class Held(Generic[RowsT]):
             if poison is None:
                 good += 1
             elif record.offset >= known:
-                self.unburied.append(Tally(good, poison))
+                self.tallies.append(Tally(good, poison))
                 good = 0
-        self.unburied.append(Tally(good if rejected else len(new), None))
+        self.tallies.append(Tally(good if rejected else len(new), None))
+
+    def buried(self) -> bool:
+        """Return True when no poison waits."""
+        return all(tally.rejected is None for tally in self.tallies)
 
     def to_replay(self) -> int:
         """Return how many offsets are still to be read before anything may be published."""
@@ -60,7 +65,7 @@ class Held(Generic[RowsT]):
         write is written first: the state counts it as published already. Raises what the store raises."""
         if self._pending is not None:
             await self._write(store)
-        if self.offsets != self.covered and not self.unburied and self.to_replay() == 0:
+        if self.offsets != self.covered and self.buried() and self.to_replay() == 0:
             self._pending = (dict(self.offsets), self.state.rows())
             await self._write(store)
 
@@ -71,7 +76,7 @@ class Held(Generic[RowsT]):
         forgotten by whoever starts from it.
         """
         published = all(self.offsets[topic] <= covered for topic, covered in self.covered.items())
-        return published and self._pending is None and not self.unburied and self.offsets != self.saved
+        return published and self._pending is None and self.buried() and self.offsets != self.saved
 
     async def _write(self, store: PartitionStore[RowsT]) -> None:
         assert self._pending is not None

@@ -1,7 +1,8 @@
 """The worker's loop: read, fold, publish, snapshot; exact whoever dies and whenever.
 
 Nothing waits in a queue: the loop fetches only what it folds at once, in slices that leave the event loop
-free for heartbeats. Whoever is fenced drops that state and joins the group again.
+free for heartbeats. Who is fenced drops that state. Mostly the group has given the partition to somebody else
+and the next fetch says so; if it does not, the worker joins the group again.
 """
 
 import asyncio
@@ -48,6 +49,9 @@ class LineSettings:
     """Per fetch, over all partitions."""
     max_slice_ms: int = 200
     """Folding is interrupted about this often, for heartbeats: well below a second."""
+    orphan_grace_ms: int = 3_000
+    """How long a partition may be ours for the group and somebody else's for the store, as it is while it
+    moves; after that we join the group again."""
 
 
 @dataclass(eq=False)
@@ -78,6 +82,7 @@ class Line(Generic[RowsT]):
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
         self._trouble = ""
+        self._orphaned_since_ms: float | None = None
         self.health.require(PART)
 
     async def run(self, stop: Stop) -> None:
@@ -123,6 +128,7 @@ class Line(Generic[RowsT]):
         self.health.beat()
         await self._bury()
         records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
+        self._own.forget_parked()
         await self._fold(records)
         await self._bury()
         now_ms = self.clock.monotonic_ms()
@@ -132,6 +138,7 @@ class Line(Generic[RowsT]):
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
             await self._commit(consumer)
+        self._check_orphans(now_ms)
         self._report(now_ms)
 
     async def _fold(self, batch: Mapping[TopicPartition, Sequence[Record]]) -> None:
@@ -147,24 +154,26 @@ class Line(Generic[RowsT]):
     async def _bury(self) -> None:
         """Bury what could not be folded. Until that is done nothing more is read, nor published of it."""
         for held in list(self._own.held.values()):
-            while held.unburied:
-                good, rejected = held.unburied[0]
+            while held.tallies:
+                good, rejected = held.tallies[0]
                 self.dead_letters.passed(good)
-                held.unburied[0] = Tally(0, rejected)
+                held.tallies[0] = Tally(0, rejected)
                 if rejected is not None:
                     await self.dead_letters.bury(rejected.record, rejected.reason)
-                held.unburied.popleft()
+                held.tallies.popleft()
 
     async def _publish(self, now_ms: float) -> None:
         """Publish and snapshot what is due. A store that does not answer holds nobody up: the rows wait, one
         set for each partition."""
+        self._saver.check()
         self._trouble = ""
         for number, held in list(self._own.held.items()):
             try:
                 await held.publish(self.store)
-            except Fenced:
+            except Fenced as error:
+                log.warning("dropped: %s", error.message)
                 self._own.drop(number)
-                raise
+                continue
             except Retryable as error:
                 self._trouble = error.message
                 return
@@ -173,7 +182,8 @@ class Line(Generic[RowsT]):
                 self._saver.save(held)
 
     async def _commit(self, consumer: Consumer) -> None:
-        """Tell the group how far we are, for those who watch the lag. Raises Fenced when we are not in it."""
+        """Tell the group how far we are, for those who watch the lag. When partitions have gone to another
+        member the next fetch says which; till then their leases keep us from writing."""
         try:
             await consumer.commit(
                 {
@@ -182,8 +192,18 @@ class Line(Generic[RowsT]):
                     for topic, offset in held.offsets.items()
                 }
             )
-        except Retryable as error:
-            log.warning("offsets not committed: %s", error.message)
+        except (Fenced, Retryable) as error:
+            log.info("offsets not committed: %s", error.message)
+
+    def _check_orphans(self, now_ms: float) -> None:
+        orphans = self._own.orphans()
+        if not orphans:
+            self._orphaned_since_ms = None
+            return
+        self._orphaned_since_ms = self._orphaned_since_ms or now_ms
+        if now_ms - self._orphaned_since_ms >= self.settings.orphan_grace_ms:
+            self._orphaned_since_ms = None
+            raise Fenced(f"partitions {sorted(orphans)} are another owner's, and the group gives them to us")
 
     async def _finish(self, consumer: Consumer) -> None:
         """Leave as little as possible for the next owner to replay."""
@@ -214,7 +234,9 @@ class Line(Generic[RowsT]):
             self.health.failing(PART, trouble)
         elif behind:
             self.health.failing(PART, f"replaying; records to go: {behind}")
-        elif self._own.held or now_ms >= self._started_ms + SPARE_AFTER_MS:
+        elif self._orphaned_since_ms is None and (
+            self._own.held or now_ms >= self._started_ms + SPARE_AFTER_MS
+        ):
             self.health.ok(PART)
 
     def _fail(self, reason: str) -> None:

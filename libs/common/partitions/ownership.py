@@ -37,8 +37,12 @@ class Ownership(Generic[RowsT]):
     consumer: Consumer | None = None
     """The one whose assignment this is; to be set before it starts."""
 
+    settled: bool = False
+    """The group has spoken since we joined it: what is parked then will not come back."""
+
     async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
         """Park these. Writes nothing: the next owner replays what was not published."""
+        self.settled = True
         for number in {each.partition for each in partitions}:
             self.park(number)
 
@@ -54,7 +58,7 @@ class Ownership(Generic[RowsT]):
             held = await self._take(number, topics)
             self.held[number] = held
             places |= {TopicPartition(topic, number): offset for topic, offset in held.offsets.items()}
-        self.parked.clear()
+        self.settled = True
         return places
 
     def park(self, number: int) -> None:
@@ -62,8 +66,19 @@ class Ownership(Generic[RowsT]):
         if number in self.held:
             self.parked[number] = self.held.pop(number)
 
+    def forget_parked(self) -> None:
+        """Drop what did not come back: to be called after a fetch, which takes and gives in one go."""
+        if self.settled:
+            self.parked.clear()
+
+    def orphans(self) -> frozenset[int]:
+        """Return the partitions that the group gives us, and that are not held: somebody else took them."""
+        assert self.consumer is not None
+        return frozenset(each.partition for each in self.consumer.assignment()) - self.held.keys()
+
     def park_all(self) -> None:
         """Put all partitions aside, before one joins the group again."""
+        self.settled = False
         for number in list(self.held):
             self.park(number)
 

@@ -40,6 +40,11 @@ class Saver(Generic[RowsT]):
         snapshot = _Dump(held.lease, dict(held.offsets), held.state.dump())
         self._task = asyncio.create_task(self._save(held, snapshot))
 
+    def check(self) -> None:
+        """Raise what ended the last one, if that was neither a fence nor an outage: a defect."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
     async def wait(self) -> None:
         """Return when the snapshot under way is written, or has failed."""
         if self._task is not None:

@@ -54,14 +54,13 @@ class ModelRecord(Contract):
     def heard(self, state: ModelState) -> Self:
         """Return the record after this state. An older or equal revision changes nothing.
 
-        A champion that was rolled back is not taken over: the one before goes on serving.
+        Where it names no champion, or one that was rolled back, the one before goes on serving.
         """
         if state.revision <= self.state_revision:
             return self
         quarantined = _newest(self.quarantined, state.quarantined)
-        champion = state.champion.version if state.champion else None
-        if champion in quarantined:
-            champion = self.champion
+        named = state.champion.version if state.champion else None
+        champion = self.champion if named is None or named in quarantined else named
         # Until `models` names somebody else than before the promotion, it has not heard of it.
         waiting = self.promoted is not None and (champion is None or champion in self.promoted_over)
         return self._next(
@@ -77,7 +76,7 @@ class ModelRecord(Contract):
         """Return the record with `version` as champion from now on. Raises Refused when it is quarantined."""
         if version in self.quarantined:
             raise Refused(
-                f"version {version} of {self.model} was rolled back: it is never served again",
+                f"version {version} of {self.model} was rolled back and never serves again",
                 next_step="train a new version",
             )
         over = tuple(each for each in (*self.promoted_over, self.champion, self.promoted) if each is not None)
@@ -86,6 +85,10 @@ class ModelRecord(Contract):
     def quarantine(self, versions: tuple[str, ...]) -> Self:
         """Return the record in which these versions may never serve again."""
         return self._next(quarantined=_newest(self.quarantined, versions))
+
+    def with_champion(self, version: str) -> Self:
+        """Return the record with a first champion, where `models` has named none."""
+        return self._next(champion=version)
 
     def with_template(self, template: TrialTemplate) -> Self:
         """Return the record with another trial template; a trial that runs keeps its own."""

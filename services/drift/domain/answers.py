@@ -10,6 +10,10 @@ from msgspec import Struct
 from services.drift.domain.labels import numeric_part
 from services.drift.domain.rows import Example
 
+EarlyKey = tuple[str, str]
+"""Model and prediction id: a label for another model is none for this prediction."""
+
+STALE_EXPIRIES = 1_000
 MAX_NAME_SETS = 1_000
 """Different sets of feature names that are shared in memory before the sharing starts anew."""
 
@@ -69,9 +73,9 @@ class Answers:
     def __init__(self, horizons: Horizons) -> None:
         self._horizons = horizons
         self._answers: dict[str, Answer] = {}
-        self._early: dict[str, Truth] = {}
+        self._early: dict[EarlyKey, Truth] = {}
         self._expiries: list[tuple[int, str]] = []
-        self._early_expiries: list[tuple[int, str]] = []
+        self._early_expiries: list[tuple[int, EarlyKey]] = []
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def known(self, prediction_id: str) -> Answer | None:
@@ -87,7 +91,7 @@ class Answers:
         answer.names = self._names.setdefault(names, names)
         answer.values = array("d", numbers.values()).tobytes()
         self._keep(answer)
-        return self._early.pop(answer.prediction_id, None)
+        return self._early.pop((answer.model, answer.prediction_id), None)
 
     def settle(self, answer: Answer, truth: Truth) -> Example | None:
         """Give a prediction its truth. Returns the example when it is the first."""
@@ -101,27 +105,28 @@ class Answers:
 
     def early(self, prediction_id: str, truth: Truth) -> bool:
         """Keep a label whose prediction is unknown. Returns False when there was one already."""
-        known = self._early.get(prediction_id)
+        key = (truth.model, prediction_id)
+        known = self._early.get(key)
         if known is None or truth.before(known):
-            self._early[prediction_id] = truth
-            heapq.heappush(self._early_expiries, (truth.at_ms + self._horizons.late_ms, prediction_id))
+            self._early[key] = truth
+            heapq.heappush(self._early_expiries, (truth.at_ms + self._horizons.late_ms, key))
         return known is None
 
     def forget(self, watermark_ms: int) -> tuple[int, int]:
-        """Let go of what the horizons end. Returns (labels without prediction, predictions over the limit)."""
+        """Let go of what the horizons end. Returns (labels without prediction, answers over the limit)."""
         return self._forget_early(watermark_ms), self._forget_answers(watermark_ms)
 
-    def dump(self) -> tuple[list[Answer], list[tuple[str, Truth]]]:
+    def dump(self) -> tuple[list[Answer], list[tuple[EarlyKey, Truth]]]:
         """Return all that is remembered, in an order that depends on nothing else."""
         answers = [self._answers[each] for each in sorted(self._answers)]
         return answers, sorted(self._early.items(), key=lambda item: item[0])
 
-    def restore(self, answers: list[Answer], early: list[tuple[str, Truth]]) -> None:
+    def restore(self, answers: list[Answer], early: list[tuple[EarlyKey, Truth]]) -> None:
         """Take in what `dump` returned."""
         for answer in answers:
             answer.names = self._names.setdefault(answer.names, answer.names)
             self._keep(answer)
-        for prediction_id, truth in early:
+        for (_, prediction_id), truth in early:
             self.early(prediction_id, truth)
 
     def _keep(self, answer: Answer) -> None:
@@ -143,17 +148,20 @@ class Answers:
             if answer is not None and self._expiry(answer) == expiry:
                 over += expiry >= watermark_ms
                 del self._answers[prediction_id]
+        if len(heap) > 2 * len(self._answers) + STALE_EXPIRIES:
+            self._expiries = [(self._expiry(each), key) for key, each in self._answers.items()]
+            heapq.heapify(self._expiries)
         return over
 
     def _forget_early(self, watermark_ms: int) -> int:
         orphans = 0
         heap, limit = self._early_expiries, self._horizons.answers
         while heap and (heap[0][0] < watermark_ms or len(self._early) > limit):
-            expiry, prediction_id = heapq.heappop(heap)
-            truth = self._early.get(prediction_id)
+            expiry, key = heapq.heappop(heap)
+            truth = self._early.get(key)
             if truth is not None and truth.at_ms + self._horizons.late_ms == expiry:
                 orphans += 1
-                del self._early[prediction_id]
+                del self._early[key]
         return orphans
 
 

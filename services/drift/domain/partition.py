@@ -18,11 +18,17 @@ from libs.common.errors import Misconfigured
 from libs.common.partitions.ports import Rejected
 from schemas.hot import Feedback, Prediction, decode_batch
 from schemas.names import MAX_AHEAD_MS, MAX_TIME_MS
-from services.drift.domain.answers import Answer, Answers, Horizons, Truth
+from services.drift.domain.answers import Answer, Answers, EarlyKey, Horizons, Truth
 from services.drift.domain.labels import label_text
 from services.drift.domain.rows import (
-    DriftRows, Example, Progress, VersionKey, VersionTotal, WindowKey, WindowRow,
-)  # fmt: skip
+    DriftRows,
+    Example,
+    Progress,
+    VersionKey,
+    VersionTotal,
+    WindowKey,
+    WindowRow,
+)
 from services.drift.domain.windows import Window, start_of
 
 DUMP_FORMAT: Final = 1
@@ -51,7 +57,7 @@ class _Dump(Struct):
     totals: list[VersionTotal]
     windows: list[WindowRow]
     answers: list[Answer]
-    early: list[tuple[str, Truth]]
+    early: list[tuple[EarlyKey, Truth]]
     examples: list[Example]
 
 
@@ -63,7 +69,9 @@ class DriftPartition:
         self._limits = limits
         self._answers = Answers(limits.horizons)
         self._windows: dict[WindowKey, Window] = {}
+        self._touched: set[Window] = set()
         self._totals: dict[VersionKey, VersionTotal] = {}
+        self._changed_totals: set[VersionKey] = set()
         self._left_out: Counter[str] = Counter()
         self._examples: list[Example] = []
         self._watermark_ms = 0
@@ -85,8 +93,9 @@ class DriftPartition:
                 self._predicted(fact, record.timestamp_ms)
             elif isinstance(fact, Feedback):
                 self._told(fact, record.timestamp_ms)
-        for window in self._windows.values():
+        for window in self._touched:
             window.settle()
+        self._touched.clear()
         return rejected
 
     def rows(self) -> DriftRows:
@@ -96,15 +105,17 @@ class DriftPartition:
         for window in changed:
             window.changed = False
         self._drop_windows()
-        progress = Progress(self._watermark_ms, dict(sorted(self._left_out.items())))
-        return DriftRows(windows, self._sorted_totals(), progress, self._due())
+        totals = tuple(self._totals[key] for key in sorted(self._changed_totals))
+        self._changed_totals.clear()
+        progress = Progress(self._watermark_ms, dict(sorted((+self._left_out).items())))
+        return DriftRows(windows, totals, progress, self._due())
 
     def dump(self) -> bytes:
         """Return everything as MessagePack."""
         answers, early = self._answers.dump()
         dump = _Dump(
             DUMP_FORMAT, self._limits.window_ms, self._watermark_ms, self._flushed_ms,
-            dict(sorted(self._left_out.items())), list(self._sorted_totals()),
+            dict(sorted((+self._left_out).items())), [self._totals[key] for key in sorted(self._totals)],
             [window.row() for _, window in sorted(self._windows.items())], answers, early, self._examples,
         )  # fmt: skip
         return msgspec.msgpack.encode(dump)
@@ -119,6 +130,7 @@ class DriftPartition:
         if not self._count(key, predictions=1):
             return
         window = self._window(key, fact.occurred_at_ms)
+        self._touched.add(window)
         self._left_out["feature_value"] += window.predicted(fact.features, fact.output)
         answer = Answer(
             fact.event_id, fact.unit_id, fact.occurred_at_ms, *key, label_text(fact.output), fact.confidence
@@ -135,15 +147,12 @@ class DriftPartition:
             return
         truth = Truth(fact.occurred_at_ms, fact.event_id, fact.model, label_text(fact.label))
         answer = self._answers.known(fact.prediction_id)
-        if answer is not None:
+        if answer is not None and answer.model == truth.model:
             self._settle(answer, truth)
         elif not self._answers.early(fact.prediction_id, truth):
             self._left_out["duplicate"] += 1
 
     def _settle(self, answer: Answer, truth: Truth) -> None:
-        if truth.model != answer.model:
-            self._left_out["other_model"] += 1
-            return
         key, known = VersionKey(answer.model, answer.version), answer.truth
         if known is not None:
             self._left_out["duplicate"] += 1
@@ -182,6 +191,7 @@ class DriftPartition:
                 self._left_out["version_over_limit"] += 1
                 return False
             total = VersionTotal(key, 0, 0)
+        self._changed_totals.add(key)
         self._totals[key] = replace(
             total, predictions=total.predictions + predictions, labelled=total.labelled + labelled
         )
@@ -208,9 +218,6 @@ class DriftPartition:
         self._flushed_ms = self._watermark_ms
         return due
 
-    def _sorted_totals(self) -> tuple[VersionTotal, ...]:
-        return tuple(self._totals[key] for key in sorted(self._totals))
-
     def _restore(self, dump: bytes) -> None:
         try:
             held = msgspec.msgpack.decode(dump, type=_Dump)
@@ -220,12 +227,13 @@ class DriftPartition:
             raise _unreadable(f"has format {held.format}, this program reads {DUMP_FORMAT}")
         if held.window_ms != self._limits.window_ms:
             raise Misconfigured(
-                f"the snapshot has windows of {held.window_ms} ms, the settings say {self._limits.window_ms} ms",
-                next_step=f"set DRIFT_WINDOW_MS={held.window_ms}, or empty the schema `drift` to start anew",
+                f"the snapshot has windows of {held.window_ms} ms, not {self._limits.window_ms} ms as set",
+                next_step=f"set DRIFT_WINDOW_MS={held.window_ms}, or drop the schema `drift` to start anew",
             )
         self._watermark_ms, self._flushed_ms = held.watermark_ms, held.flushed_ms
         self._left_out.update(held.left_out)
         self._totals = {each.key: each for each in held.totals}
+        self._changed_totals = set(self._totals)
         self._windows = {row.key: Window.restore(row) for row in held.windows}
         self._answers.restore(held.answers, held.early)
         self._examples = list(held.examples)

@@ -109,7 +109,7 @@ class Window:
 
 
 def _body(counts: ValueCounts) -> FeatureBody:
-    highs = tuple(sorted(counts.counts))
+    highs = tuple(high + 0.0 for high in sorted(counts.counts))  # -0.0 and 0.0 are one number
     return FeatureBody(counts.bits, highs, tuple(counts.counts[high] for high in highs))
 
 

@@ -10,33 +10,18 @@ as long as no limit is reached and exposures come within the declared lateness (
 * The same event id of the same unit is the same event; what comes first of two that differ is believed.
 """
 
-from dataclasses import dataclass
-
 from libs.statistics.sums import to_micro
 from services.metrics.domain.definitions import Definitions, Plan
 from services.metrics.domain.limits import IngestLimits
+from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.tallies import ExperimentTally, credit, credit_once
 from services.metrics.domain.units import Enrolment, StoredConversion, Unit
-
-
-@dataclass(slots=True)
-class Outcomes:
-    """What happened to the events that changed nothing, since the process started."""
-
-    duplicates: int = 0
-    over_units: int = 0
-    over_experiments: int = 0
-    over_variants: int = 0
-    over_exposures: int = 0
-    over_conversions: int = 0
-    swept_units: int = 0
-    """Units forgotten: conversions, but no exposure within the lateness."""
 
 
 class Join:
     """The state of one partition."""
 
-    def __init__(self, definitions: Definitions, limits: IngestLimits) -> None:
+    def __init__(self, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes) -> None:
         self._definitions = definitions
         self._limits = limits
         self._adopted_version = definitions.version
@@ -47,7 +32,7 @@ class Join:
         """Experiments whose tallies changed since the caller last cleared this."""
         self.exposed_until_ms = 0
         """The latest event time of any exposure."""
-        self.outcomes = Outcomes()
+        self.outcomes = outcomes
 
     def expose(self, unit_id: str, experiment_id: str, variant: str, at_ms: int, event_id: str) -> None:
         """Take in an exposure."""

@@ -8,8 +8,9 @@ from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch
 from schemas.names import MAX_AHEAD_MS
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.dumps import dump_join, load_join
-from services.metrics.domain.join import Join, Outcomes
+from services.metrics.domain.join import Join
 from services.metrics.domain.limits import IngestLimits
+from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows, row_of
 
 TOO_FAR_AHEAD = "occurred_at_ms: lies more than a day after the record; are these milliseconds?"
@@ -22,15 +23,12 @@ class MetricsPartition:
     and nothing of what it remembers: rows are those of the latest definition, whenever it came.
     """
 
-    def __init__(self, definitions: Definitions, limits: IngestLimits, dump: bytes | None = None) -> None:
-        self._join = Join(definitions, limits)
+    def __init__(
+        self, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes, dump: bytes | None
+    ) -> None:
+        self._join = Join(definitions, limits, outcomes)
         if dump is not None:
             load_join(self._join, dump)
-
-    @property
-    def outcomes(self) -> Outcomes:
-        """Return what happened to the events that changed nothing."""
-        return self._join.outcomes
 
     @property
     def units(self) -> int:
@@ -82,7 +80,8 @@ class MetricsPartitions:
     def __init__(self, definitions: Definitions, limits: IngestLimits | None = None) -> None:
         self._definitions = definitions
         self._limits = limits or IngestLimits()
+        self.outcomes = Outcomes()
 
     def __call__(self, partition: int, dump: bytes | None) -> MetricsPartition:
         """Return the state. Raises Misconfigured for a dump that this version cannot read."""
-        return MetricsPartition(self._definitions, self._limits, dump)
+        return MetricsPartition(self._definitions, self._limits, self.outcomes, dump)

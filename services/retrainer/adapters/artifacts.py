@@ -22,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from libs.common.errors import NotFound, Refused, Retryable
-from services.retrainer.domain.learning import Answer, Names, class_names
+from services.retrainer.domain.examples import Answer, Names, class_names
 from services.retrainer.domain.trainers import TRUSTED_TYPES, Classifier
 from services.retrainer.domain.trainers.base import Table
 

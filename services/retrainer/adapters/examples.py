@@ -2,7 +2,7 @@
 
 Columns: prediction_id, unit_id, occurred_at_ms, model_version, f_<feature>..., output, label, confidence. The
 same prediction may lie in several files (a writer that was killed writes again): it counts once. A file that
-cannot be read is skipped and named in the notes. Files whose name begins with `.` or `_` are still being written.
+cannot be read is skipped and named in the notes. Files whose name begins with `.` or `_` are being written.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from libs.common.errors import Refused
-from services.retrainer.domain.learning import Examples, as_labels, class_names
+from services.retrainer.domain.examples import Examples, as_labels, class_names
 
 log = logging.getLogger(__name__)
 

@@ -1,5 +1,7 @@
 """Episodes for people: what the retrainer could not do, and that it is done after all."""
 
+from dataclasses import dataclass
+
 from libs.common.ids import derived_id
 from schemas.health import Alert, AlertState, Severity
 from schemas.names import MAX_ID_CHARS
@@ -16,22 +18,28 @@ _TITLES = {
 }
 
 
-def problem(
-    model: str, cause: str, detail: str, *, severity: Severity, now_ms: int, open_alert: Alert | None
-) -> Alert:
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a person should know."""
+
+    cause: str
+    severity: Severity
+    detail: str
+
+
+def raised(problem: Problem, model: str, open_alert: Alert | None, now_ms: int) -> Alert:
     """Return the episode as it stands: a new one, or the open one with the news."""
     if open_alert is not None:
-        return open_alert.model_copy(
-            update={"detail": clipped(detail), "severity": severity, "changed_at_ms": now_ms}
-        )
+        news = {"detail": clipped(problem.detail), "severity": problem.severity, "changed_at_ms": now_ms}
+        return open_alert.model_copy(update=news)
     return Alert(
-        alert_id=derived_id("alert", SOURCE, model, cause, now_ms),
+        alert_id=derived_id("alert", SOURCE, model, problem.cause, now_ms),
         subject=model,
-        cause=cause,
-        severity=severity,
+        cause=problem.cause,
+        severity=problem.severity,
         state=AlertState.OPENED,
-        title=_TITLES[cause].format(model=model)[:MAX_ID_CHARS],
-        detail=clipped(detail),
+        title=_TITLES[problem.cause].format(model=model)[:MAX_ID_CHARS],
+        detail=clipped(problem.detail),
         source=SOURCE,
         opened_at_ms=now_ms,
         changed_at_ms=now_ms,

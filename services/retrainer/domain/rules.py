@@ -83,7 +83,7 @@ def _plan(request: Retraining, situation: Situation, rules: Rules, obstacle: str
     from_ms = window_from_ms(request.since_ms, situation.now_ms, rules.look_back_ms)
     against = f"version {situation.champion}" if situation.champion else "no champion"
     return (
-        f"it would collect at least {rules.min_examples} labelled examples of {request.model} from {from_ms} ms "
-        f"on (for up to {in_words(rules.collect_deadline_ms)}), train a {rules.trainer}, validate it on the "
-        f"latest of them against {against}, and register it as challenger"
+        f"it would collect at least {rules.min_examples} labelled examples of {request.model} from "
+        f"{from_ms} ms on (for up to {in_words(rules.collect_deadline_ms)}), train a {rules.trainer}, "
+        f"validate it on the latest of them against {against}, and register it as challenger"
     )

@@ -63,11 +63,11 @@ def _against_champion(report: TrainingReport, thresholds: Thresholds) -> list[st
         return [
             f"the {name} can be judged on {known} held-out examples only: {' '.join(report.notes)}".rstrip()
         ]
-    gain = comparison.gain
+    gain, theirs = comparison.gain, comparison.champion["accuracy"]
     if gain <= 0 or gain < thresholds.min_gain:
         return [
-            f"accuracy {comparison.candidate['accuracy']:.3f} against {comparison.champion['accuracy']:.3f} of "
-            f"the {name} on the same {comparison.examples} examples: a gain of {gain:+.3f} is not enough "
+            f"accuracy {comparison.candidate['accuracy']:.3f} against {theirs:.3f} of the {name} "
+            f"on the same {comparison.examples} examples: a gain of {gain:+.3f} is not enough "
             f"(it must be positive and at least {thresholds.min_gain:.3f})"
         ]
     return []

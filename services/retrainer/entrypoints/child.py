@@ -42,6 +42,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _die_with_the_worker() -> None:
-    while sys.stdin.buffer.read(4_096):
+    # Not through sys.stdin: its lock, held by a thread that reads, makes the interpreter's end a crash.
+    while os.read(sys.stdin.fileno(), 4_096):
         pass
     os._exit(EXIT_ORPHANED)

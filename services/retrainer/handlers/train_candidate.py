@@ -8,14 +8,8 @@ from libs.common.errors import Misconfigured, Refused
 from libs.statistics.profiles import build_reference
 from schemas.versions import ReferenceProfile
 from services.retrainer.domain.card import write_card
-from services.retrainer.domain.learning import (
-    Answer,
-    Examples,
-    candidate_scores,
-    class_names,
-    compare,
-    split_by_time,
-)
+from services.retrainer.domain.examples import Answer, Examples, class_names
+from services.retrainer.domain.learning import candidate_scores, compare, split_by_time
 from services.retrainer.domain.report import TrainingOrder, TrainingReport
 from services.retrainer.domain.trainers import TRAINERS, Classifier
 from services.retrainer.ports import ChampionSource, ExampleReader

@@ -31,7 +31,7 @@ def conversion(event_id: str, unit_id: str, at_ms: int, name: str = CONVERSION) 
 
 
 def test_conversions_count_from_the_first_exposure_on() -> None:
-    """A conversion before the exposure does not count, one at the same time does, one of another name never."""
+    """Before the exposure does not count, at the same time does, another name never."""
     ledger = Ledger()
     ledger.accepted([conversion("c0", "u", 9), conversion("c1", "u", 10), conversion("c2", "u", 11, "other")])
     ledger.accepted([exposure("x1", "u", "challenger", 10), exposure("x2", "u", "challenger", 20)])

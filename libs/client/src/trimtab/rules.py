@@ -25,6 +25,8 @@ CHAMPION: Final = "champion"
 """The model has no experiment now: its champion serves."""
 UNKNOWN: Final = "unknown"
 """Neither an experiment nor a model of that name: use your own default."""
+NOT_EXPOSED: Final = "not_exposed"
+"""The unit's exposure could not be told: it gets what control carries and takes no part."""
 NO_RULES: Final = "no_rules"
 """No rule set has arrived yet: use your own default."""
 
@@ -146,6 +148,12 @@ def evaluate(rules: Rules, key: str, unit_id: str) -> Assignment:
     if live is not None:
         return _in_experiment(live, key, unit_id)
     return Assignment(key, model_version=model.champion, reason=CHAMPION)
+
+
+def without_exposure(rules: Rules, assignment: Assignment) -> Assignment:
+    """Return what a unit gets whose exposure cannot be told: control, and no part in the experiment."""
+    rule = rules.experiments.get(assignment.experiment_id or "")
+    return assignment if rule is None else _serve(rule, rule.control, assignment.key, NOT_EXPOSED)
 
 
 def _in_experiment(rule: ExperimentRule, key: str, unit_id: str) -> Assignment:

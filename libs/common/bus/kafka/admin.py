@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # type: ignore[import-untyped]
-from aiokafka.errors import TopicAlreadyExistsError, for_code  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from libs.common.bus.kafka.failures import answered
 from libs.common.bus.kafka.limits import CALL_TIMEOUT_MS, REQUEST_TIMEOUT_MS
@@ -21,8 +21,8 @@ class KafkaAdmin:
     """Keeps the promises of `ports.Admin`."""
 
     def __init__(self, bootstrap_servers: str, *, client_id: str) -> None:
-        self._servers = bootstrap_servers
-        self._client_id = client_id
+        self.servers = bootstrap_servers
+        self.client_id = client_id
 
     async def ensure_topics(self, names: Sequence[str]) -> Mapping[str, int]:
         """Create what is missing, on up to three brokers each, and wait until every partition has a leader.
@@ -60,7 +60,7 @@ class KafkaAdmin:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaAdminClient]:
         client = AIOKafkaAdminClient(
-            bootstrap_servers=self._servers, client_id=self._client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
+            bootstrap_servers=self.servers, client_id=self.client_id, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
         try:
             async with asyncio.timeout(CALL_TIMEOUT_MS / 1_000):

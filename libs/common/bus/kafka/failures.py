@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiokafka.errors import (  # type: ignore[import-untyped]
+from aiokafka.errors import (
     AuthenticationFailedError,
     BrokerResponseError,
     GroupAuthorizationFailedError,

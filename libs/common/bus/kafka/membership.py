@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from aiokafka.abc import ConsumerRebalanceListener  # type: ignore[import-untyped]
+from aiokafka.abc import ConsumerRebalanceListener
 
 from libs.common.bus.ports import TopicPartition
 

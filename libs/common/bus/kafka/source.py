@@ -1,13 +1,12 @@
-"""One connected aiokafka consumer, in the words of `ports.py`: fetches that a rebalance can interrupt."""
+"""aiokafka consumers as this bus uses them: made, closed, and their records in our words."""
 
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped]
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor  # type: ignore[import-untyped]
-from aiokafka.errors import IllegalStateError, OffsetOutOfRangeError  # type: ignore[import-untyped]
-from aiokafka.structs import ConsumerRecord  # type: ignore[import-untyped]
+from aiokafka import AIOKafkaConsumer
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Place
 
 from libs.common.bus.kafka import limits
@@ -17,7 +16,7 @@ from libs.common.bus.ports import Record, TopicPartition
 log = logging.getLogger(__name__)
 
 
-def connectable(bootstrap_servers: str, *, client_id: str, group: str | None) -> AIOKafkaConsumer:
+def make_consumer(bootstrap_servers: str, *, client_id: str, group: str | None) -> AIOKafkaConsumer:
     """Return an aiokafka consumer that never commits by itself and never resets an offset silently."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
@@ -32,3 +31,66 @@ def connectable(bootstrap_servers: str, *, client_id: str, group: str | None) ->
         request_timeout_ms=limits.REQUEST_TIMEOUT_MS,
         max_partition_fetch_bytes=limits.FETCH_BYTES,
     )
+
+
+def identity(consumer: AIOKafkaConsumer) -> tuple[str, int]:
+    """Return the name of this member and the generation of its group; aiokafka tells neither in public."""
+    coordinator = consumer._coordinator
+    return str(coordinator.member_id), int(coordinator.generation)
+
+
+def places(partitions: Iterable[TopicPartition]) -> list[Place]:
+    """Return the partitions as aiokafka's own type, which it insists on."""
+    return [Place(topic, partition) for topic, partition in partitions]
+
+
+def records(place: Place, found: Sequence[ConsumerRecord]) -> list[Record]:
+    """Return what aiokafka found in one partition."""
+    topic, partition = place
+    return [
+        Record(topic, partition, each.offset, each.timestamp, each.key, each.value, each.headers)
+        for each in found
+    ]
+
+
+async def end_offsets(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the offset that the next record of each partition will get."""
+    async with answered("looking up the end of the log"):
+        found: Mapping[Place, int] = await consumer.end_offsets(places(partitions))
+    return {TopicPartition(*place): offset for place, offset in found.items()}
+
+
+async def beginning_offsets(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the first offset that each partition holds."""
+    async with answered("looking up the beginning of the log"):
+        found: Mapping[Place, int] = await consumer.beginning_offsets(places(partitions))
+    return {TopicPartition(*place): offset for place, offset in found.items()}
+
+
+async def committed_offsets(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return what the group has committed, for those partitions where it has."""
+    found: dict[TopicPartition, int] = {}
+    async with answered("looking up committed offsets"), asyncio.timeout(limits.CALL_TIMEOUT_MS / 1_000):
+        for partition in partitions:
+            offset = await consumer.committed(Place(*partition))
+            if offset is not None:
+                found[partition] = offset
+    return found
+
+
+async def close_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group and disconnect, within 10 s: without a broker that answers, the session runs out."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=limits.STOP_TIMEOUT_MS / 1_000)
+    if not done:
+        stopping.cancel()
+        await asyncio.wait({stopping})
+        log.warning("a consumer was closed without leaving its group")
+    elif stopping.exception() is not None:
+        log.warning("closing a consumer: %s", stopping.exception())

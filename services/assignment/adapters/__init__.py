@@ -1,0 +1,1 @@
+"""The ports, kept: by PostgreSQL and the bus in production, by memory in tests."""

@@ -1,0 +1,120 @@
+"""Puts the assignment service together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.common.http.server import serve
+
+from libs.common.bus.dead_letters import DeadLetters
+from libs.common.bus.follow import Follower, Handler
+from libs.common.bus.kafka import KafkaBus
+from libs.common.bus.ports import Bus, Producer
+from libs.common.clock import Clock, SystemClock
+from libs.common.db.migrate import migrate
+from libs.common.db.outbox import OutboxRelay
+from libs.common.db.pool import Pool, connect
+from libs.common.lifecycle import Stop, supervise
+from libs.common.retry import retry
+from libs.common.telemetry.health import Health
+from libs.common.telemetry.ops import OpsServer
+from services.assignment.adapters.exposures import BusExposures
+from services.assignment.adapters.messages import SOURCE
+from services.assignment.adapters.postgres import PostgresStore
+from services.assignment.config import AssignmentSettings
+from services.assignment.entrypoints.follow import ModelDoor, VerdictDoor
+from services.assignment.entrypoints.http import Api, build
+from services.assignment.handlers.read_rules import RulesReader
+from services.assignment.ports import Desk
+
+SCHEMA = "assignment"
+POOL_SIZE = 10
+TOPICS = ("experiments", "rollbacks", "exposures", "verdicts", "models", "dead-letters")
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What every part of this process shares."""
+
+    settings: AssignmentSettings
+    clock: Clock
+    health: Health
+
+
+async def run_http(settings: AssignmentSettings, stop: Stop) -> None:
+    """Serve until `stop`. Raises Retryable when Kafka or PostgreSQL does not answer in time."""
+    clock = SystemClock()
+    process = Process(settings, clock, Health(clock))
+    process.health.require("postgres")
+    process.health.require("kafka")
+    ops = OpsServer(settings.host, settings.telemetry_port, process.health)
+    ops.start()
+    try:
+        pool = await _database(process)
+        try:
+            bus = KafkaBus(settings.kafka_bootstrap_servers, client_id=SOURCE, clock=clock)
+            await _serve(process, bus, pool, stop)
+        finally:
+            await pool.close()
+    finally:
+        ops.stop()
+
+
+async def _database(process: Process) -> Pool:
+    settings = process.settings
+    url = settings.database_url.get_secret_value()
+    deadline_ms = settings.startup_deadline_ms
+    pool = await connect(url, schema=SCHEMA, deadline_ms=deadline_ms, clock=process.clock, max_size=POOL_SIZE)
+    await migrate(pool, SCHEMA, MIGRATIONS)
+    process.health.ok("postgres")
+    return pool
+
+
+async def _producer(process: Process, bus: Bus) -> Producer:
+    clock, deadline_ms = process.clock, process.settings.startup_deadline_ms
+    await retry(lambda: bus.admin().ensure_topics(TOPICS), clock=clock, deadline_ms=deadline_ms, what="Kafka")
+    producer = bus.producer()
+    await retry(producer.start, clock=clock, deadline_ms=deadline_ms, what="Kafka")
+    process.health.ok("kafka")
+    return producer
+
+
+async def _serve(process: Process, bus: Bus, pool: Pool, stop: Stop) -> None:
+    settings, clock = process.settings, process.clock
+    producer = await _producer(process, bus)
+    desk = Desk(PostgresStore(pool, clock), clock)
+    exposures = BusExposures(producer, deadline_ms=settings.assignment_exposure_deadline_ms)
+    api = Api(desk, RulesReader(desk.store), exposures)
+    app = build(api, max_body_bytes=settings.assignment_max_body_bytes)
+    verdicts, models = followers(bus, desk, producer, process.health)
+    try:
+        await supervise(
+            stop,
+            http=serve(app, settings.host, settings.assignment_port, stop),
+            verdicts=verdicts.run(stop),
+            models=models.run(stop),
+            outbox=OutboxRelay(pool, producer, clock=clock, health=process.health).run(stop),
+        )
+    finally:
+        await producer.stop()
+
+
+def followers(bus: Bus, desk: Desk, producer: Producer, health: Health) -> tuple[Follower, Follower]:
+    """Return those who follow `verdicts` and `models`.
+
+    `models` is read without a group, from the beginning at every start, so that a trial that was due when the
+    process died is opened then. To handle a state again changes nothing.
+    """
+    letters = DeadLetters(producer, source=SOURCE, clock=desk.clock)
+
+    def follow(group: str | None, topic: str, door: Handler) -> Follower:
+        return Follower(
+            bus,
+            group=group,
+            handlers={topic: door},
+            dead_letters=letters,
+            clock=desk.clock,
+            health=health,
+        )
+
+    return follow(SCHEMA, "verdicts", VerdictDoor(desk)), follow(None, "models", ModelDoor(desk))

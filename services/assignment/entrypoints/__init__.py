@@ -1,0 +1,1 @@
+"""How the outside reaches the handlers: HTTP, and the topics that are followed."""

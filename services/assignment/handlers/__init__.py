@@ -1,0 +1,1 @@
+"""One verb a file: what assignment does, in terms of its domain and ports."""

@@ -1,0 +1,68 @@
+"""Follow metrics' advice, where it is about the experiment as it stands and its policy allows it."""
+
+from libs.common.errors import Conflict, Refused
+from schemas.experiments import Experiment, ExperimentState, Verdict, VerdictKind
+from services.assignment.domain.change import Order
+from services.assignment.domain.coverage import last_stage
+from services.assignment.handlers.advance import advance
+from services.assignment.handlers.promote import promote
+from services.assignment.handlers.roll_back import roll_back
+from services.assignment.ports import Desk
+
+DECIDED_BY = "metrics"
+ATTEMPTS = 3
+_ACTIONS = {
+    VerdictKind.ADVANCE: advance,
+    VerdictKind.PROMOTE: promote,
+    VerdictKind.ROLL_BACK: roll_back,
+}
+
+
+async def follow_verdict(desk: Desk, verdict: Verdict) -> str:
+    """Act on a verdict, at most once. Returns "" when it was followed, else why it was not.
+
+    A verdict about an older revision or stage is advice on something that is no more. What was followed has
+    raised the revision, so the same verdict, delivered again, is stale.
+    """
+    order = Order(
+        verdict.experiment_id,
+        DECIDED_BY,
+        verdict.reason,
+        verdict_id=verdict.verdict_id,
+        variant=verdict.variant,
+    )
+    for _ in range(ATTEMPTS):
+        experiment = await desk.store.find(verdict.experiment_id)
+        why_not = why_ignored(experiment, verdict)
+        if why_not:
+            return why_not
+        try:
+            await _ACTIONS[verdict.kind](desk, order)
+        except Conflict:
+            continue  # changed between reading and writing: look again whether the advice still fits
+        except Refused as error:
+            return error.message
+        return ""
+    raise Conflict(f"{verdict.experiment_id} keeps changing; verdict {verdict.verdict_id} is tried again")
+
+
+def why_ignored(experiment: Experiment | None, verdict: Verdict) -> str:
+    """Return why a verdict is not acted upon; "" when it is."""
+    if experiment is None:
+        return "there is no such experiment"
+    if verdict.kind is VerdictKind.HOLD:
+        return "hold: nothing to do"
+    if not experiment.live:
+        return f"the experiment is {experiment.state}"
+    if (verdict.revision, verdict.stage) != (experiment.revision, experiment.stage):
+        return f"it is about revision {verdict.revision}; the experiment is at {experiment.revision}"
+    if verdict.kind is VerdictKind.ROLL_BACK:
+        return "" if experiment.policy.automatic_rollback else "a person rolls this experiment back"
+    if not experiment.policy.automatic_ramp:
+        return "a person moves this experiment on"
+    if experiment.state is not ExperimentState.RUNNING:
+        return f"the experiment is {experiment.state}"
+    at_last = experiment.stage >= last_stage(experiment)
+    if at_last != (verdict.kind is VerdictKind.PROMOTE):
+        return f"stage {experiment.stage} is {'the last' if at_last else 'not the last'}"
+    return ""

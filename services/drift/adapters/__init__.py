@@ -1,0 +1,1 @@
+"""PostgreSQL, Parquet and river, behind the ports."""

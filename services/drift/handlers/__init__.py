@@ -1,0 +1,1 @@
+"""One verb a file; they reach the world through ports alone."""

@@ -1,0 +1,23 @@
+"""The settings of metrics."""
+
+from pydantic import Field
+
+from libs.common.settings import Settings
+
+
+class MetricsSettings(Settings):
+    """Of both processes."""
+
+    metrics_ingest_group: str = Field(default="metrics-ingest", min_length=1)
+    metrics_judge_group: str = Field(default="metrics-judge", min_length=1)
+    metrics_publish_interval_ms: int = Field(default=500, ge=10)
+    """How often ingest publishes what changed."""
+    metrics_snapshot_interval_ms: int = Field(default=30_000, ge=100)
+    metrics_judge_interval_ms: int = Field(default=500, ge=10)
+    """How often the judge looks for something new."""
+    metrics_result_interval_ms: int = Field(default=1_000, ge=0)
+    """The least time between two results of one experiment."""
+    metrics_session_timeout_ms: int = Field(default=8_000, ge=6_000, le=60_000)
+    """How long a judge that was killed is missed."""
+    metrics_max_units: int = Field(default=1_000_000, ge=1)
+    """Units remembered per partition; events of further ones are counted and ignored."""

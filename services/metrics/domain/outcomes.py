@@ -1,0 +1,24 @@
+"""What became of events that changed nothing: counted, ignored, and said."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Counts since the process started, over all its partitions. Replays count again."""
+
+    duplicates: int = 0
+    """Event ids that were there already."""
+    over_units: int = 0
+    """Events of units beyond `IngestLimits.units`; and so on."""
+    over_experiments: int = 0
+    over_variants: int = 0
+    over_exposures: int = 0
+    over_conversions: int = 0
+    swept_units: int = 0
+    """Units forgotten: conversions, but no exposure within the lateness."""
+
+    def over_limits(self) -> dict[str, int]:
+        """Return the counts of events that met a limit, without those that are 0."""
+        counts = {each.name: int(getattr(self, each.name)) for each in fields(self)}
+        return {name: count for name, count in counts.items() if count and name.startswith("over_")}

@@ -1,0 +1,41 @@
+"""An experiment's sums over all partitions: what the judge starts from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from libs.statistics.sums import Sums
+
+
+@dataclass(frozen=True, slots=True)
+class VariantTotals:
+    """One variant's counts over all partitions."""
+
+    units: int = 0
+    exposures: int = 0
+    conversions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentTotals:
+    """Everything that ingest has published of one experiment, read at one moment."""
+
+    variants: Mapping[str, VariantTotals]
+    sums: Mapping[tuple[str, str], Sums]
+    """By (variant, metric). Sums carry their own units: a partition that does not yet measure a new metric
+    is missing from both."""
+    multi_variant_units: int
+    latest_ms: int
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    """`topic-partition` to the next offset."""
+
+    def units(self, variant: str) -> int:
+        """Return the units of a variant, 0 for one that nobody met."""
+        return self.variants.get(variant, _NOBODY).units
+
+    def metric(self, variant: str, metric: str) -> Sums:
+        """Return the sums of a metric, empty for one that nothing is known of."""
+        return self.sums.get((variant, metric), _NOTHING)
+
+
+_NOBODY = VariantTotals()
+_NOTHING = Sums()

@@ -1,0 +1,1 @@
+"""How metrics is set going: the line of ingest, the worker of the judge."""

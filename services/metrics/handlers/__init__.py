@@ -1,0 +1,1 @@
+"""What metrics does, one verb a file."""

@@ -1,0 +1,161 @@
+"""What only Apache Kafka shows: topics as described, outages, producers that must be made anew."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from deploy.local.stack import LocalStack
+from libs.common.bus.control import control_message
+from libs.common.bus.dead_letters import DeadLetters
+from libs.common.bus.follow import Follower
+from libs.common.bus.kafka import KafkaBus
+from libs.common.bus.ports import Message
+from libs.common.clock import SystemClock
+from libs.common.errors import Refused, Retryable
+from libs.common.lifecycle import Stop
+from libs.common.telemetry.health import Health
+from schemas.event import Contract
+from schemas.facts import Conversion
+from schemas.topics import TOPICS, TopicKind
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+async def bus(kafka_bootstrap_servers: str) -> KafkaBus:
+    """The stack's Kafka, with all topics."""
+    bus = KafkaBus(kafka_bootstrap_servers, client_id="bus-test", clock=CLOCK)
+    await bus.admin().ensure_topics(list(TOPICS))
+    return bus
+
+
+@pytest.fixture
+async def admin(bus: KafkaBus, kafka_bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """aiokafka's own admin client, to look behind the bus."""
+    client = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+    await client.start()
+    yield client
+    await client.close()
+
+
+async def configs(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+    """Return the settings that a topic has in the cluster."""
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return {entry[0]: entry[1] for entry in answer.resources[0][4]}
+
+
+async def state(reached: Callable[[], bool]) -> None:
+    """Wait until a state is reached, at most 60 s."""
+    async with asyncio.timeout(60):
+        while not reached():  # noqa: ASYNC110 - any state, not one event
+            await asyncio.sleep(0.02)
+
+
+async def test_topics_are_as_the_schemas_describe_them(admin: AIOKafkaAdminClient) -> None:
+    """State topics are compacted; facts are deleted after their retention."""
+    for topic in TOPICS.values():
+        found = await configs(admin, topic.name)
+        assert found["min.insync.replicas"] == "1"
+        if topic.kind is TopicKind.STATE:
+            assert found["cleanup.policy"] == "compact"
+        else:
+            assert (found["cleanup.policy"], found["retention.ms"]) == ("delete", str(topic.retention_ms))
+
+
+async def test_a_producer_survives_a_batch_that_the_broker_refuses(
+    bus: KafkaBus, admin: AIOKafkaAdminClient
+) -> None:
+    """A refused batch, which breaks an idempotent producer's sequence, is Refused; the next arrive."""
+    resource = {"max.message.bytes": "5000", "cleanup.policy": "delete"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=resource)])
+    producer = bus.producer()
+    await producer.start()
+    try:
+        with pytest.raises(Refused, match="this size"):
+            await producer.send(Message("verdicts", "k", bytes(9_000)))
+        first = await producer.send(Message("verdicts", "k", b"small"))
+        assert (await producer.send(Message("verdicts", "k", b"small"))).offset == first.offset + 1
+    finally:
+        await producer.stop()
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs={})])
+
+
+async def test_no_broker_is_retryable() -> None:
+    """Where nothing listens every part says Retryable, leaves nothing behind, and may start again."""
+    bus = KafkaBus("127.0.0.1:1", client_id="bus-test", clock=CLOCK)
+    parts = (bus.producer(), bus.reader(["models"]), bus.consumer(group="g", topics=["models"]))
+    for part in parts * 2:
+        with pytest.raises(Retryable):
+            await asyncio.wait_for(part.start(), 10)
+    with pytest.raises(Retryable):
+        await bus.admin().ensure_topics(["models"])
+
+
+async def test_a_follower_and_a_producer_survive_the_death_of_the_broker(
+    bus: KafkaBus, stack: LocalStack
+) -> None:
+    """Over a kill -9 of Kafka, all that was acknowledged is handled, and both go on by themselves."""
+    run = secrets.token_hex(4)
+    handled: set[str] = set()
+
+    async def handle(event: Contract) -> None:
+        if isinstance(event, Conversion) and event.unit_id.startswith(run):
+            handled.add(event.event_id)
+
+    producer, health, stop = bus.producer(), Health(CLOCK), Stop()
+    await producer.start()
+    letters = DeadLetters(producer, source="bus-test", clock=CLOCK)
+    follower = Follower(
+        bus, group=run, handlers={"conversions": handle}, dead_letters=letters, clock=CLOCK, health=health
+    )
+    following = asyncio.ensure_future(follower.run(stop))
+    acknowledged: set[str] = set()
+
+    async def send(start: int) -> None:
+        for number in range(start, start + 50):
+            name = f"{run}-{number}"
+            event = Conversion(
+                event_id=name, occurred_at_ms=CLOCK.now_ms(), unit_id=f"{run}{number}", name="x"
+            )
+            await producer.send(
+                control_message("conversions", event.unit_id, event, source="bus-test", clock=CLOCK)
+            )
+            acknowledged.add(name)
+
+    await send(0)
+    await state(lambda: handled >= acknowledged)
+    killing = asyncio.ensure_future(asyncio.to_thread(stack.kill_kafka))
+    await send(50)
+    await killing
+    await asyncio.to_thread(stack.wait_ready)
+    await send(100)
+    await state(lambda: handled >= acknowledged and health.ready())
+    assert len(acknowledged) == 150
+    stop.set("the test is over")
+    await following
+    await producer.stop()
+
+
+async def test_stopping_without_a_broker_does_not_hang(bus: KafkaBus, stack: LocalStack) -> None:
+    """A process whose broker is gone can still leave: stopping takes no longer than its limit."""
+    producer, member, reader = (
+        bus.producer(),
+        bus.consumer(group="leaver", topics=["models"]),
+        bus.reader(["models"]),
+    )
+    for part in (producer, member, reader):
+        await part.start()
+    await asyncio.to_thread(stack.kill_kafka)
+    try:
+        async with asyncio.timeout(40):
+            sending = asyncio.ensure_future(producer.send(Message("models", "k", b"{}")))
+            for part in (member, reader, producer):
+                await part.stop()
+            await asyncio.wait({sending})
+    finally:
+        await asyncio.to_thread(stack.wait_ready)
+    assert sending.exception() is None or isinstance(sending.exception(), Retryable)

@@ -1,0 +1,153 @@
+"""Ingest on the bus and the store in memory: the whole line, killed in the middle."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from libs.common.bus.dead_letters import DeadLetters
+from libs.common.bus.memory import Crash, MemoryBus
+from libs.common.bus.ports import Message
+from libs.common.clock import SystemClock
+from libs.common.lifecycle import Stop
+from libs.common.partitions.line import Line, LineSettings
+from libs.common.partitions.memory import MemoryPartitionStore
+from libs.common.telemetry.health import Health
+from schemas.facts import Conversion, Exposure
+from services.metrics.domain.outcomes import Outcomes
+from services.metrics.domain.partition import MetricsPartitions
+from services.metrics.domain.rows import ExperimentRow, PartitionRows
+from services.metrics.entrypoints.ingest import report_outcomes
+from tests.unit.metrics.events import Event, as_reference, conversion, experiment, exposure, known, topic_of
+from tests.world.metrics_reference import Counts, Expected, Reference, reference
+
+QUICK = LineSettings(
+    publish_interval_ms=1, snapshot_interval_ms=5, commit_interval_ms=5, fetch_timeout_ms=5, max_records=50
+)
+TOPICS = ("exposures", "conversions")
+
+
+def traffic(units: int, seed: int) -> list[Event]:
+    """Return events of many units in a random order, some twice, some of them before their exposure."""
+    chance = random.Random(seed)
+    events: list[Event] = []
+    for number in range(units):
+        unit, at_ms = f"unit-{number}", chance.randrange(1_000)
+        variant = chance.choice("ab")
+        events += [exposure(unit, variant, at_ms + later) for later in range(chance.randrange(1, 4))]
+        if number % 50 == 0:
+            events.append(exposure(unit, "b" if variant == "a" else "a", at_ms + 5))
+        events += [
+            conversion(unit, at_ms + chance.randrange(-500, 2_500), round(chance.random() * 90, 2))
+            for _ in range(chance.randrange(3))
+        ]
+    events += chance.choices(events, k=len(events) // 10)
+    chance.shuffle(events)
+    return events
+
+
+def merged(published: dict[int, list[PartitionRows]]) -> Reference:
+    """Return the sums over partitions of each one's last row of experiment x."""
+    counts: dict[str, Counts] = {}
+    metrics: dict[tuple[str, str], Expected] = {}
+    several, latest_ms = 0, 0
+    for history in published.values():
+        last: dict[str, ExperimentRow] = {row.experiment_id: row for rows in history for row in rows}
+        found = as_reference(list(last.values()))
+        for variant, each in found.counts.items():
+            counts[variant] = Counts(*map(sum, zip(each, counts.get(variant, (0, 0, 0)), strict=True)))
+        for key, one in found.metrics.items():
+            metrics[key] = Expected(*map(sum, zip(one, metrics.get(key, (0, 0, 0, 0)), strict=True)))
+        several += found.multi_variant_units
+        latest_ms = max(latest_ms, found.latest_ms)
+    return Reference(counts, metrics, several, latest_ms)
+
+
+async def send(bus: MemoryBus, events: Sequence[Event]) -> None:
+    """Append events to their topics."""
+    producer = bus.producer()
+    await producer.start()
+    await producer.send_all([Message(topic_of(e), e.unit_id, e.to_json()) for e in events])
+    await producer.stop()
+
+
+def covered(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bool:
+    """Return whether the published offsets have reached the end of the log."""
+    return all(
+        record.offset < store.published_offsets(record.partition).get(topic, 0)
+        for topic in TOPICS
+        for record in bus.records(topic)
+    )
+
+
+async def work(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bool:
+    """Run one worker until everything is published. Returns False when it was killed before."""
+    clock, stop = SystemClock(), Stop()
+    producer = bus.producer()
+    await producer.start()
+    line: Line[PartitionRows] = Line(
+        bus,
+        group="metrics-ingest",
+        topics=TOPICS,
+        factory=MetricsPartitions(known("x")),
+        store=store,
+        dead_letters=DeadLetters(producer, source="test", clock=clock),
+        clock=clock,
+        health=Health(clock),
+        settings=QUICK,
+    )
+    task = asyncio.create_task(line.run(stop))
+    async with asyncio.timeout(20):
+        while not covered(bus, store) and not task.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    stop.set("the test is over")
+    try:
+        await task
+    except Crash:
+        return False
+    return True
+
+
+async def test_a_line_that_is_killed_three_times_publishes_the_truth() -> None:
+    """Workers die while reading; the last one's rows, summed over partitions, are the reference's."""
+    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    events = traffic(600, seed=3)
+    await send(bus, events)
+    for after in (100, 300, 500):
+        bus.crash_at("exposures", after=after, group="metrics-ingest")
+        assert not await work(bus, store)
+    assert await work(bus, store)
+    expected = reference(
+        experiment("x"),
+        [e for e in events if isinstance(e, Exposure)],
+        [e for e in events if isinstance(e, Conversion)],
+    )
+    assert merged(store.published) == expected
+    assert expected.multi_variant_units == 12
+
+
+async def test_poison_goes_to_dead_letters_and_the_rest_is_counted() -> None:
+    """A broken record is buried once; its neighbours are in the rows."""
+    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    await send(bus, [exposure("u1", "a", 0)])
+    producer = bus.producer()
+    await producer.start()
+    await producer.send(Message("exposures", "u1", b'{"type":"exposure","unit_id":NaN}'))
+    await send(bus, [exposure("u2", "a", 0)])
+    assert await work(bus, store)
+    assert len(bus.records("dead-letters")) == 1
+    assert merged(store.published).counts == {"a": Counts(2, 2, 0)}
+
+
+async def test_limits_that_are_met_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning names the limit and the count, once per change."""
+    outcomes, stop = Outcomes(), Stop()
+    task = asyncio.create_task(report_outcomes(outcomes, stop, interval_ms=1))
+    await asyncio.sleep(0)
+    outcomes.over_units = 3
+    async with asyncio.timeout(5):
+        while "over_units" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    stop.set("said")
+    await task

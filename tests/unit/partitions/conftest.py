@@ -1,0 +1,217 @@
+"""A tiny state that counts, and a worker around it that can die anywhere."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from libs.common.bus.dead_letters import DeadLetterLimit, DeadLetters
+from libs.common.bus.memory import Crash, MemoryBus
+from libs.common.bus.partitioner import partition_of
+from libs.common.bus.ports import Message, Record, TopicPartition
+from libs.common.clock import SystemClock
+from libs.common.lifecycle import Stop
+from libs.common.partitions.line import Line, LineSettings
+from libs.common.partitions.memory import MemoryPartitionStore
+from libs.common.partitions.ports import Lease, Rejected
+from libs.common.telemetry.health import Health
+
+Rows = dict[str, int]
+TOPICS = ("exposures", "conversions")
+QUICK = LineSettings(
+    publish_interval_ms=1,
+    snapshot_interval_ms=5,
+    commit_interval_ms=3,
+    fetch_timeout_ms=5,
+    max_records=7,
+    orphan_grace_ms=10,
+)
+
+
+class Counting:
+    """Sums the values per key. A value that is no number is poison. Counts every record once, so that a
+    record that is folded twice or left out shows."""
+
+    def __init__(self, dump: bytes | None) -> None:
+        self.sums: Counter[str] = Counter(json.loads(dump) if dump else {})
+        self._changed: set[str] = set()
+
+    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+        """Add the values of these records."""
+        rejected = []
+        for record in records:
+            if record.value is None or not record.value.isdigit():
+                rejected.append(Rejected(record, "not a number"))
+                continue
+            key = (record.key or b"").decode()
+            self.sums[key] += int(record.value)
+            self._changed.add(key)
+        return rejected
+
+    def rows(self) -> Rows:
+        """Return the sums that changed."""
+        changed, self._changed = self._changed, set()
+        return {key: self.sums[key] for key in changed}
+
+    def dump(self) -> bytes:
+        """Return all sums."""
+        return json.dumps(self.sums).encode()
+
+
+class WatchedStore(MemoryPartitionStore[Rows]):
+    """Notes who wrote, and dies at a planned call, before or after it took effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: dict[int, list[int]] = {}
+        self.calls: Counter[str] = Counter()
+        self.crash_at: tuple[str, int, bool] | None = None
+
+    async def publish(self, lease: Lease, offsets: Mapping[str, int], rows: Rows) -> None:
+        """Publish, unless the process dies here."""
+        self._die("publish", after=False)
+        await super().publish(lease, offsets, rows)
+        self.epochs.setdefault(lease.partition, []).append(lease.epoch)
+        self._die("publish", after=True)
+
+    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
+        """Save, unless the process dies here."""
+        self._die("snapshot", after=False)
+        await super().save_snapshot(lease, offsets, dump)
+        self._die("snapshot", after=True)
+
+    def _die(self, what: str, *, after: bool) -> None:
+        self.calls[what] += not after
+        if self.crash_at is not None:
+            kind, number, late = self.crash_at
+            if (kind, late) == (what, after) and self.calls[what] >= number:
+                self.crash_at = None
+                raise Crash("killed at the store")
+
+
+@dataclass
+class Workshop:
+    """A bus, a store, and workers between them."""
+
+    clock: SystemClock = field(default_factory=SystemClock)
+    store: WatchedStore = field(default_factory=WatchedStore)
+    settings: LineSettings = QUICK
+    limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
+    built: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bus = MemoryBus(self.clock)
+        self.health = Health(self.clock)
+        self.producer = self.bus.producer()
+
+    @property
+    def place(self) -> int:
+        """The partition of `unit-2`."""
+        return partition_of(b"unit-2", 4)
+
+    async def send(self, records: Sequence[tuple[str, str, str]]) -> None:
+        """Append records of topic, key and value."""
+        producer = self.bus.producer()
+        await producer.start()
+        await producer.send_all([Message(topic, key, value.encode()) for topic, key, value in records])
+        await producer.stop()
+
+    def build(self, partition: int, dump: bytes | None) -> Counting:
+        """Keep the promise of StateFactory, and note for which partition."""
+        self.built.append(partition)
+        return Counting(dump)
+
+    async def line(self) -> Line[Rows]:
+        """Return a worker of group `counters`."""
+        producer = self.bus.producer()
+        await producer.start()
+        return Line(
+            self.bus,
+            group="counters",
+            topics=TOPICS,
+            factory=self.build,
+            store=self.store,
+            dead_letters=DeadLetters(producer, source="test", clock=self.clock, limit=self.limit),
+            clock=self.clock,
+            health=self.health,
+            settings=self.settings,
+        )
+
+    async def work(self, until: Callable[[], bool] | None = None) -> None:
+        """Run one worker until everything is published (or `until`), then stop it. Raises what it raises."""
+        stop = Stop()
+        task = asyncio.create_task((await self.line()).run(stop))
+        await self.reach(until or self.all_published, task)
+        stop.set("the test is over")
+        await task
+
+    async def work_until_killed(self) -> bool:
+        """Run one worker until everything is published; returns True when it was killed before."""
+        try:
+            await self.work()
+        except Crash:
+            return True
+        return False
+
+    async def reach(self, condition: Callable[[], bool], *tasks: asyncio.Task[None]) -> None:
+        """Return when `condition` holds or a task has ended. Fails after 20 s."""
+        async with asyncio.timeout(20):
+            while not condition() and not any(task.done() for task in tasks):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    def all_published(self) -> bool:
+        """Return True when the published offsets cover the log."""
+        return all(
+            self.store.published_offsets(number).get(topic, 0) >= end for (topic, number), end in self.ends()
+        )
+
+    def ends(self) -> list[tuple[TopicPartition, int]]:
+        """Return the end of every log that holds something."""
+        ends: Counter[TopicPartition] = Counter()
+        for topic in TOPICS:
+            for record in self.bus.records(topic):
+                place = TopicPartition(topic, record.partition)
+                ends[place] = max(ends[place], record.offset + 1)
+        return list(ends.items())
+
+    def truth(self) -> Rows:
+        """Return the sums as the log has them."""
+        sums: Counter[str] = Counter()
+        for topic in TOPICS:
+            for record in self.bus.records(topic):
+                if record.value is not None and record.value.isdigit():
+                    sums[(record.key or b"").decode()] += int(record.value)
+        return dict(sums)
+
+    def result(self) -> Rows:
+        """Return what a reader of the published rows sees at the end."""
+        seen: Rows = {}
+        for published in self.store.published.values():
+            for rows in published:
+                seen |= rows
+        return seen
+
+    def went_backwards(self) -> list[tuple[str, int, int]]:
+        """Return every place where a published sum fell."""
+        falls = []
+        for published in self.store.published.values():
+            latest: Rows = {}
+            for rows in published:
+                falls += [(key, latest[key], rows[key]) for key in rows if rows[key] < latest.get(key, 0)]
+                latest |= rows
+        return falls
+
+
+@pytest.fixture
+def counting() -> Callable[[], Counting]:
+    """Makes an empty counting state."""
+    return lambda: Counting(None)
+
+
+@pytest.fixture
+def workshop() -> type[Workshop]:
+    """Makes a fresh workshop; call it inside a running loop."""
+    return Workshop

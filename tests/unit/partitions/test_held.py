@@ -1,0 +1,114 @@
+"""One held partition: what is skipped, what waits, and when a snapshot is allowed."""
+
+from typing import Any
+
+import pytest
+
+from libs.common.bus.ports import Record
+from libs.common.errors import Retryable
+from libs.common.partitions.held import Held
+from libs.common.partitions.memory import MemoryPartitionStore
+from libs.common.partitions.ports import Lease
+
+
+def record(topic: str, offset: int, value: bytes = b"1") -> Record:
+    return Record(topic, 0, offset, 0, b"unit", value)
+
+
+def held_by(
+    state: Any, lease: Lease, offsets: dict[str, int], covered: dict[str, int] | None = None
+) -> Held[Any]:
+    return Held(lease, state, offsets, covered or dict(offsets), dict(offsets), snapshot_due_ms=0)
+
+
+@pytest.fixture
+async def store() -> MemoryPartitionStore[Any]:
+    return MemoryPartitionStore()
+
+
+async def test_skips_what_it_has(counting: Any, store: Any) -> None:
+    """A record that comes again is not folded again."""
+    state = counting()
+    held = held_by(state, await store.acquire(0, "me"), {"exposures": 0})
+    held.fold("exposures", [record("exposures", 0), record("exposures", 1)])
+    held.fold("exposures", [record("exposures", 0), record("exposures", 1), record("exposures", 2)])
+    held.fold("exposures", [record("exposures", 1)])
+    assert state.sums == {"unit": 3}
+    assert held.offsets == {"exposures": 3}
+
+
+async def test_publishes_nothing_before_every_topic_is_replayed(counting: Any, store: Any) -> None:
+    """One topic that is past its published offset does not open the gate while another one is before it."""
+    lease = await store.acquire(0, "me")
+    covered = {"exposures": 1, "conversions": 2}
+    held = held_by(counting(), lease, {"exposures": 0, "conversions": 0}, covered)
+    held.fold("exposures", [record("exposures", 0), record("exposures", 1)])
+    held.fold("conversions", [record("conversions", 0)])
+    await held.publish(store)
+    assert (held.to_replay(), store.published) == (1, {})
+    held.fold("conversions", [record("conversions", 1)])
+    await held.publish(store)
+    assert store.published == {0: [{"unit": 4}]}
+    assert store.published_offsets(0) == {"exposures": 2, "conversions": 2}
+
+
+async def test_no_snapshot_of_unpublished_rows(counting: Any, store: Any) -> None:
+    """A state that holds rows nobody has seen is not dumped: whoever starts from the dump would not know that
+    they changed. A state that is behind the published offsets everywhere may be."""
+    lease = await store.acquire(0, "me")
+    covered = {"exposures": 1, "conversions": 2}
+    held = held_by(counting(), lease, {"exposures": 0, "conversions": 0}, covered)
+    assert not held.worth_a_snapshot(), "nothing is new"
+    held.fold("exposures", [record("exposures", 0)])
+    assert held.worth_a_snapshot(), "behind everywhere"
+    held.fold("exposures", [record("exposures", 1)])
+    assert not held.worth_a_snapshot(), "past in one topic, behind in the other"
+    held.fold("conversions", [record("conversions", 0), record("conversions", 1)])
+    assert not held.worth_a_snapshot(), "not published yet"
+    await held.publish(store)
+    assert held.worth_a_snapshot()
+
+
+async def test_rows_of_a_failed_publish_wait(counting: Any, store: Any) -> None:
+    """Rows that the store did not take are written when it answers again, with what came since."""
+    held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
+    held.fold("exposures", [record("exposures", 0)])
+    store.down()
+    with pytest.raises(Retryable):
+        await held.publish(store)
+    held.fold("exposures", [Record("exposures", 0, 1, 0, b"another", b"5")])
+    assert not held.worth_a_snapshot()
+    with pytest.raises(Retryable):
+        await held.publish(store)
+    store.up()
+    await held.publish(store)
+    assert store.published == {0: [{"unit": 1}, {"another": 5}]}
+    await held.publish(store)
+    assert len(store.published[0]) == 2, "nothing is written when nothing is new"
+
+
+async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> None:
+    """Nothing is published, and no snapshot taken, while poison waits to be buried; good records before and
+    after it are counted at their places."""
+    held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
+    values = [b"1", b"bad", b"1", b"1", b"worse", b"1"]
+    held.fold("exposures", [record("exposures", offset, value) for offset, value in enumerate(values)])
+    assert [(good, rejected and rejected.record.value) for good, rejected in held.tallies] == [
+        (1, b"bad"),
+        (2, b"worse"),
+        (1, None),
+    ]
+    await held.publish(store)
+    assert store.published == {}
+    assert not held.worth_a_snapshot()
+    held.tallies.clear()
+    await held.publish(store)
+    assert store.published == {0: [{"unit": 4}]}
+
+
+async def test_poison_that_an_earlier_owner_buried(counting: Any) -> None:
+    """Poison below the published offset was buried before that was published: it is not buried again."""
+    lease = Lease(0, 2, None, {}, {"exposures": 1})
+    held = held_by(counting(), lease, {"exposures": 0}, {"exposures": 1})
+    held.fold("exposures", [record("exposures", 0, b"bad"), record("exposures", 1, b"worse")])
+    assert [rejected and rejected.record.offset for _, rejected in held.tallies] == [1, None]

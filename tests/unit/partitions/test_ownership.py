@@ -1,0 +1,151 @@
+"""Taking partitions over: where to begin, what may be used again, and when to refuse."""
+
+from typing import Any
+
+import pytest
+
+from libs.common.bus.ports import TopicPartition
+from libs.common.errors import Misconfigured, Retryable
+from libs.common.partitions.ownership import Ownership
+
+EXPOSURES, CONVERSIONS = TopicPartition("exposures", 0), TopicPartition("conversions", 0)
+BOTH = frozenset({EXPOSURES, CONVERSIONS})
+
+
+@pytest.fixture
+async def shop(workshop: Any) -> Any:
+    """A workshop whose partition 0 holds ten exposures and no conversion."""
+    shop = workshop()
+    await shop.send([("exposures", "unit-2", "1")] * 10)
+    assert {record.partition for record in shop.bus.records("exposures")} == {shop.place}
+    return shop
+
+
+async def ownership(shop: Any) -> Ownership[Any]:
+    own: Ownership[Any] = Ownership(shop.store, shop.build, "me", shop.clock, 1_000)
+    own.consumer = shop.bus.reader(["exposures", "conversions"])
+    await own.consumer.start()
+    return own
+
+
+def places(shop: Any) -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(each.topic, shop.place) for each in BOTH)
+
+
+async def test_a_first_owner_begins_at_the_beginning(shop: Any) -> None:
+    """Without a snapshot and published rows, reading begins where the log does, and that place is saved at
+    once."""
+    shop.bus.forget(TopicPartition("exposures", shop.place), before=4)
+    own = await ownership(shop)
+    start = await own.assigned(places(shop))
+    assert {each.topic: offset for each, offset in start.items()} == {"exposures": 4, "conversions": 0}
+    assert shop.store.snapshot_offsets(shop.place) == [{"exposures": 4, "conversions": 0}]
+
+
+async def test_a_first_owner_that_died_early(shop: Any) -> None:
+    """Rows published before the first regular snapshot do not stop the next owner, though the log does not
+    begin at 0."""
+    shop.bus.forget(TopicPartition("exposures", shop.place), before=4)
+    await (await ownership(shop)).assigned(places(shop))
+    lease = await shop.store.acquire(shop.place, "another")
+    await shop.store.publish(lease, {"exposures": 7}, {})
+    own = await ownership(shop)
+    assert (await own.assigned(places(shop)))[TopicPartition("exposures", shop.place)] == 4
+    assert own.held[shop.place].to_replay() == 3
+
+
+async def test_back_after_a_rebalance(shop: Any) -> None:
+    """A state that comes back with the next epoch is used as it is, wherever it stood."""
+    own = await ownership(shop)
+    await own.assigned(places(shop))
+    held = own.held[shop.place]
+    held.offsets["exposures"] = 6
+    await own.revoked(places(shop))
+    assert own.held == {}
+    start = await own.assigned(places(shop))
+    assert own.held[shop.place] is held
+    assert start[TopicPartition("exposures", shop.place)] == 6
+    assert (held.lease.epoch, shop.built) == (2, [shop.place])
+
+
+async def test_back_after_another_owner(shop: Any) -> None:
+    """A state that somebody else had in between is built again from the snapshot."""
+    own = await ownership(shop)
+    await own.assigned(places(shop))
+    held = own.held[shop.place]
+    await own.revoked(places(shop))
+    await shop.store.acquire(shop.place, "another")
+    await own.assigned(places(shop))
+    assert own.held[shop.place] is not held
+    assert own.parked == {}
+
+
+async def test_what_does_not_come_back_is_dropped(shop: Any) -> None:
+    """After a rebalance nothing stays in memory of a partition that went to another member; before the group
+    has spoken everything is kept."""
+    own = await ownership(shop)
+    await own.assigned(places(shop))
+    own.park_all()
+    own.forget_parked()
+    assert list(own.parked) == [shop.place]
+    await own.assigned(places(shop))
+    await own.revoked(places(shop))
+    own.forget_parked()
+    assert (own.held, own.parked) == ({}, {})
+
+
+async def test_a_store_that_does_not_answer(shop: Any) -> None:
+    """The call fails, and succeeds when it is made again after the outage."""
+    own = await ownership(shop)
+    shop.store.down()
+    with pytest.raises(Retryable):
+        await own.assigned(places(shop))
+    shop.store.up()
+    await own.assigned(places(shop))
+    assert list(own.held) == [shop.place]
+
+
+async def test_retention_overtook_the_snapshot(shop: Any) -> None:
+    """When the log no longer holds what comes after the snapshot, the worker refuses and names the place."""
+    await (await ownership(shop)).assigned(places(shop))
+    shop.bus.forget(TopicPartition("exposures", shop.place), before=3)
+    with pytest.raises(Misconfigured, match=r"exposures begins at offset 3, but 0 is needed") as error:
+        await (await ownership(shop)).assigned(places(shop))
+    assert "partition_leases" in error.value.next_step
+
+
+async def test_published_without_a_snapshot(shop: Any) -> None:
+    """Without any good snapshot, rows that were published can only be reached from the very beginning."""
+    lease = await shop.store.acquire(shop.place, "another")
+    await shop.store.publish(lease, {"exposures": 7}, {})
+    start = await (await ownership(shop)).assigned(places(shop))
+    assert start[TopicPartition("exposures", shop.place)] == 0
+    shop.store.damage(shop.place)
+    shop.bus.forget(TopicPartition("exposures", shop.place), before=1)
+    with pytest.raises(Misconfigured, match="there is no snapshot"):
+        await (await ownership(shop)).assigned(places(shop))
+
+
+@pytest.mark.parametrize("known", ["published", "snapshot"])
+async def test_a_topic_that_was_made_anew(shop: Any, known: str) -> None:
+    """A log that ends before what was read of it is not the same log: refused, instead of waiting for
+    ever."""
+    lease = await shop.store.acquire(shop.place, "another")
+    if known == "published":
+        await shop.store.publish(lease, {"exposures": 11}, {})
+    else:
+        await shop.store.save_snapshot(lease, {"exposures": 11, "conversions": 0}, b"{}")
+    with pytest.raises(Misconfigured, match="ends at offset 10, but 11 was read before"):
+        await (await ownership(shop)).assigned(places(shop))
+
+
+async def test_a_topic_that_is_new_to_the_line(shop: Any) -> None:
+    """A topic that the snapshot does not know is read from its beginning, and its place is saved at once."""
+    lease = await shop.store.acquire(shop.place, "an older program")
+    await shop.store.save_snapshot(lease, {"exposures": 5}, b'{"unit-2": 5}')
+    own = await ownership(shop)
+    start = await own.assigned(places(shop))
+    assert {each.topic: offset for each, offset in start.items()} == {"exposures": 5, "conversions": 0}
+    assert shop.store.snapshot_offsets(shop.place)[-1] == {"exposures": 5, "conversions": 0}
+    state: Any = own.held[shop.place].state
+    assert state.sums == {"unit-2": 5}
