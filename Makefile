@@ -15,7 +15,7 @@ help: ## this list
 
 install: $(STAMP) ## create .venv and install the locked packages
 
-$(STAMP): pyproject.toml libs/client/pyproject.toml $(LOCKS)
+$(STAMP): libs/client/pyproject.toml $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Trimtab needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \

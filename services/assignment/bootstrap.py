@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from libs.common.http.server import serve
-
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.follow import Follower, Handler
 from libs.common.bus.kafka import KafkaBus
@@ -13,6 +11,7 @@ from libs.common.clock import Clock, SystemClock
 from libs.common.db.migrate import migrate
 from libs.common.db.outbox import OutboxRelay
 from libs.common.db.pool import Pool, connect
+from libs.common.http.server import serve
 from libs.common.lifecycle import Stop, supervise
 from libs.common.retry import retry
 from libs.common.telemetry.health import Health

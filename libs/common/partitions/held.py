@@ -36,7 +36,9 @@ class Held(Generic[RowsT]):
     def fold(self, topic: str, records: Sequence[Record]) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
         `tallies`, unless an owner before us buried it: that was done before its offset was published."""
-        new = [record for record in records if record.offset >= self.offsets[topic]]
+        start, new = self.offsets[topic], records
+        if records and records[0].offset < start:
+            new = [record for record in records if record.offset >= start]
         if not new:
             return
         rejected = {each.record.offset: each for each in self.state.fold(topic, new)}

@@ -209,15 +209,20 @@ class Line(Generic[RowsT]):
         """Leave as little as possible for the next owner to replay."""
         try:
             await self._bury()
-            await self._saver.wait()
-            for held in list(self._own.held.values()):
+        except Retryable as error:
+            log.warning("poison not buried, its partition is left as it is: %s", error.message)
+        await self._saver.wait()
+        for number, held in list(self._own.held.items()):
+            try:
                 await held.publish(self.store)
-                if held.worth_a_snapshot():
-                    self._saver.save(held)
-                    await self._saver.wait()
-            await self._commit(consumer)
-        except (Fenced, Retryable) as error:
-            log.warning("left unfinished, the next owner replays it: %s", error.message)
+            except (Fenced, Retryable) as error:
+                log.warning("left for the next owner to replay: %s", error.message)
+                self._own.drop(number)
+                continue
+            if held.worth_a_snapshot():
+                self._saver.save(held)
+                await self._saver.wait()
+        await self._commit(consumer)
 
     def _patience_ms(self) -> int:
         """Return how long to wait for records: not beyond the moment when something is to be published."""

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from trimtab.rules import PAUSED, QUARANTINED, SETTLED
 
 from schemas.experiments import Experiment, ExperimentKind, ExperimentState
 from services.assignment.domain.change import challengers
 from services.assignment.domain.model_record import ModelRecord
+from trimtab.rules import PAUSED, QUARANTINED, SETTLED
 
 Document = dict[str, JsonValue]
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from libs.common.http.app import make_app
 
-from services.assignment.entrypoints import assignments, experiments, models
+from libs.common.http.app import make_app
+from services.assignment.entrypoints import assignment_routes, experiment_routes, model_routes
 from services.assignment.handlers.read_rules import RulesReader
 from services.assignment.ports import Desk, Exposures
 
@@ -22,7 +22,7 @@ class Api:
 def build(api: Api, *, max_body_bytes: int) -> FastAPI:
     """Return the application."""
     app = make_app("Trimtab assignment", max_body_bytes=max_body_bytes)
-    app.include_router(experiments.routes(api.desk))
-    app.include_router(models.routes(api.desk))
-    app.include_router(assignments.routes(api.desk, api.rules, api.exposures))
+    app.include_router(experiment_routes.routes(api.desk))
+    app.include_router(model_routes.routes(api.desk))
+    app.include_router(assignment_routes.routes(api.desk, api.rules, api.exposures))
     return app

@@ -1,11 +1,10 @@
 """Answer what a unit gets, for those who ask over HTTP: no exposure, no treatment."""
 
-from trimtab.rules import Assignment, Rules, evaluate, without_exposure
-
 from libs.common.errors import Retryable
 from libs.common.ids import new_id
 from schemas.facts import Exposure
 from services.assignment.ports import Desk, Exposures
+from trimtab.rules import Assignment, Rules, evaluate, without_exposure
 
 
 async def assign(desk: Desk, exposures: Exposures, rules: Rules, *, key: str, unit_id: str) -> Assignment:

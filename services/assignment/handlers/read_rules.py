@@ -5,11 +5,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from trimtab.rules import Rules, parse
-
 from libs.common.errors import Retryable
 from services.assignment.domain.rule_set import Document, rule_set
 from services.assignment.ports import Store
+from trimtab.rules import Rules, parse
 
 
 @dataclass(frozen=True, slots=True)

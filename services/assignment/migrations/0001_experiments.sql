@@ -41,7 +41,7 @@ CREATE TABLE models (
 
 -- One row: the number of the rule set. Every change of anything above raises it.
 CREATE TABLE rules (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
     revision bigint NOT NULL
 );
 

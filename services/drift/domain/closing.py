@@ -18,8 +18,8 @@ class ClosingTime:
     def closed_until(self, watermarks: Mapping[int, int], monotonic_ms: float) -> int:
         """Return the event time in ms before which windows may be judged; -1 before there is any event."""
         for partition, watermark_ms in watermarks.items():
-            known = self._moved.get(partition)
-            if known is None or watermark_ms > known[0]:
+            known = self._moved.get(partition, (0, 0.0))  # at 0 it has had no event that counts
+            if watermark_ms > known[0]:
                 self._moved[partition] = (watermark_ms, monotonic_ms)
         moving = [
             watermark_ms

@@ -1,6 +1,6 @@
 """What changes something: passed on to assignment, or asked of the retrainer over the bus."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
@@ -33,7 +33,7 @@ class VersionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     version: Key
-    role: VersionRole
+    role: Literal[VersionRole.CHAMPION, VersionRole.CHALLENGER]
     by: ShortText
     reason: Text
     reference: ReferenceProfile | None = None

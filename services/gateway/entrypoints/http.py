@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from libs.common.http.app import make_app
 
 from libs.common.clock import Clock
+from libs.common.http.app import make_app
 from services.gateway.config import GatewaySettings
 from services.gateway.domain.live import Live
 from services.gateway.domain.views import Views

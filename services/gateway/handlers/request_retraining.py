@@ -1,9 +1,9 @@
 """Ask the retrainer: for a new version, or to take a version that exists under the loop's care."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from libs.common.bus.control import control_message
-
 from libs.common.bus.ports import Producer
 from libs.common.clock import Clock
 from libs.common.ids import new_id
@@ -49,7 +49,7 @@ class RegistrationRequest:
     """What a person asks for: `version` of `model` is to be its champion or a challenger."""
 
     version: str
-    role: VersionRole
+    role: Literal[VersionRole.CHAMPION, VersionRole.CHALLENGER]
     by: str
     reason: str
     reference: ReferenceProfile | None

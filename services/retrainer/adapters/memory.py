@@ -1,16 +1,19 @@
-"""The record in memory: the same promises as `postgres.py`, for tests and for trying things out."""
+"""The ports in memory: the same promises, for tests and for trying things out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from libs.common.errors import NotFound, Retryable
 from schemas.event import Contract
 from schemas.health import Alert, AlertState
 from schemas.versions import ModelState, ModelVersion, Registration
+from services.retrainer.domain.report import Registered, RegistrationOrder, TrainingOrder
 from services.retrainer.domain.runs import OPEN, TRAINED, Run
 from services.retrainer.domain.versions import VersionChange
+from services.retrainer.ports import TrainingResult
 
 
 @dataclass(slots=True)
@@ -170,3 +173,85 @@ class MemoryTransaction:
     async def publish(self, topic: str, event: Contract) -> None:
         """Send an event with the model as key, if and only if all of this is committed."""
         self._record.published.append((topic, event))
+
+
+class MemoryRegistry:
+    """Keeps ports.Registry's promises. `away` makes every call raise Retryable."""
+
+    def __init__(self, versions: Mapping[str, set[str]] | None = None) -> None:
+        self.versions: dict[str, set[str]] = {model: set(each) for model, each in (versions or {}).items()}
+        self.aliases: dict[tuple[str, str], str] = {}
+        self.away = False
+
+    async def exists(self, model: str, version: str) -> bool:
+        """Return True when this version is registered."""
+        self._answer()
+        return version in self.versions.get(model, set())
+
+    async def set_alias(self, model: str, alias: str, version: str | None) -> None:
+        """Let the alias name this version; None removes it."""
+        self._answer()
+        if version is None:
+            self.aliases.pop((model, alias), None)
+        elif version in self.versions.get(model, set()):
+            self.aliases[model, alias] = version
+        else:
+            raise NotFound(f"no version {version} of {model}")
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Retryable("the registry does not answer")
+
+
+class MemoryWorkshop:
+    """Keeps ports.Workshop's promises in this process: `make` stands for a training.
+
+    `troubles` are raised one after the other by the next calls of `train` and `register`.
+    """
+
+    def __init__(self, make: Callable[[TrainingOrder], TrainingResult], registry: MemoryRegistry) -> None:
+        self._make = make
+        self._registry = registry
+        self._results: dict[str, TrainingResult] = {}
+        self._registered: dict[str, Registered] = {}
+        self.troubles: list[Exception] = []
+        self.orders: list[TrainingOrder] = []
+
+    async def train(self, order: TrainingOrder) -> None:
+        """Train."""
+        self._stumble()
+        self.orders.append(order)
+        self._results[order.retraining_id] = self._make(order)
+
+    def result(self, retraining_id: str) -> TrainingResult | None:
+        """Return what a finished training gave."""
+        return self._results.get(retraining_id)
+
+    async def register(self, order: RegistrationOrder) -> Registered:
+        """Give the candidate the next number, once per retraining id."""
+        self._stumble()
+        if order.retraining_id not in self._registered:
+            versions = self._registry.versions.setdefault(order.model, set())
+            version = str(max((int(each) for each in versions), default=0) + 1)
+            versions.add(version)
+            self._registered[order.retraining_id] = Registered(version=version, run_id=None, created_at_ms=0)
+        return self._registered[order.retraining_id]
+
+    def clear(self, retraining_id: str) -> None:
+        """Throw the result away."""
+        self._results.pop(retraining_id, None)
+
+    def _stumble(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+
+class MemoryCounter:
+    """Keeps ports.ExampleCounter's promises: the times of the examples of each model are `times_ms`."""
+
+    def __init__(self) -> None:
+        self.times_ms: dict[str, list[int]] = {}
+
+    async def count(self, model: str, from_ms: int, *, enough: int) -> int:
+        """Return how many examples there are since `from_ms`."""
+        return sum(each >= from_ms for each in self.times_ms.get(model, ()))

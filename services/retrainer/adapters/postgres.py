@@ -7,9 +7,10 @@ from libs.common.bus.control import control_message
 from libs.common.clock import Clock
 from libs.common.db.outbox import enqueue
 from libs.common.db.pool import Connection, Pool, outages
+from libs.common.telemetry.names import ALERTS, CANDIDATES, RETRAININGS, collector
 from schemas.event import Contract
 from schemas.health import Alert, AlertState
-from schemas.versions import ModelState, ModelVersion, Registration, Retraining
+from schemas.versions import ModelState, ModelVersion, Registration, Retraining, RetrainingState
 from services.retrainer.domain.runs import OPEN, TRAINED, Run
 from services.retrainer.domain.versions import VersionChange
 
@@ -37,7 +38,9 @@ class PostgresStore:
                 await connection.execute(
                     "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{SCHEMA}/model/{model}"
                 )
-                yield PostgresTransaction(connection, model, self._clock)
+                transaction = PostgresTransaction(connection, model, self._clock)
+                yield transaction
+        _count(transaction.published)
 
     async def due_runs(self, now_ms: int) -> Sequence[Run]:
         """Return the retrainings that are under way and due, the longest waiting first."""
@@ -115,6 +118,7 @@ class PostgresTransaction:
         self._connection = connection
         self._model = model
         self._clock = clock
+        self.published: list[Contract] = []
 
     async def first_time(self, kind: str, event_id: str) -> bool:
         """Return True the first time that this event is heard, and remember it."""
@@ -248,6 +252,20 @@ class PostgresTransaction:
         """Send an event with the model as key, if and only if all of this is committed."""
         message = control_message(topic, self._model, event, source=SOURCE, clock=self._clock)
         await enqueue(self._connection, message)
+        self.published.append(event)
+
+
+def _count(published: Sequence[Contract]) -> None:
+    for event in published:
+        match event:
+            case Retraining():
+                collector(RETRAININGS).labels(state=event.state.value).inc()
+                if event.state is RetrainingState.REGISTERED:
+                    collector(CANDIDATES).inc()
+            case Alert():
+                collector(ALERTS).labels(severity=event.severity.value, state=event.state.value).inc()
+            case _:
+                pass
 
 
 def _run(event: str, created_at_ms: int, due_at_ms: int, attempts: int, until_ms: int | None) -> Run:

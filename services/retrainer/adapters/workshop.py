@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 
 from libs.common.errors import Refused, Retryable
+from libs.common.telemetry.names import RETRAINING_RUNNING, collector
 from schemas.versions import ReferenceProfile
 from services.retrainer.domain.report import (
     FAILURE,
@@ -56,7 +57,8 @@ class ChildWorkshop:
         """Train in a child; whatever an earlier attempt left is thrown away first."""
         self.clear(order.retraining_id)
         folder = self._place(order.retraining_id, TRAINING_ORDER, order)
-        await self._run("trainer", folder, self._settings.train_deadline_ms)
+        with collector(RETRAINING_RUNNING).track_inprogress():
+            await self._run("trainer", folder, self._settings.train_deadline_ms)
 
     def result(self, retraining_id: str) -> TrainingResult | None:
         """Return what a finished training gave; None when there is none here (any more)."""

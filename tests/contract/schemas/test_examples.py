@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
 
@@ -27,8 +27,9 @@ BEYOND_JSON_SCHEMA = (
     "neither-label-nor-rating",
     "infinite",
     "not-a-number",
+    "lone-surrogate",
 )
-"""What no JSON Schema can say: rules between fields, the present, and numbers that JSON does not have."""
+"""What no JSON Schema can say: rules between fields, the present, and what Python's parser lets through."""
 
 
 def name(path: Path) -> str:
@@ -37,7 +38,7 @@ def name(path: Path) -> str:
 
 
 @cache
-def validator(kind: str) -> jsonschema.Draft202012Validator:
+def validator(kind: str) -> Any:
     """Return what checks against the JSON Schema of one event."""
     schema = generate.json_schema(kind, generate.event_types()[kind])
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -94,11 +95,11 @@ def test_an_invalid_example_is_refused_at_its_field(path: Path) -> None:
     """The error names the field that the file's name says (`whole`: none)."""
     with pytest.raises(Malformed) as caught:
         decode(TOPIC_OF[path.parent.name], path.read_bytes(), NOW_MS)
-    expected = path.stem.partition("--")[0]
-    if expected == "whole":
-        assert caught.value.field == ""
-    else:
-        assert caught.value.field == expected or caught.value.field.startswith(f"{expected}.")
+    expected = path.stem.partition("--")[0].replace("whole", "")
+    # Where a topic carries several events, the path starts with the one that `type` chose.
+    field = caught.value.field.removeprefix(f"{path.parent.name}.")
+    # Where a value may be of several kinds, the path ends with one of them.
+    assert field == expected or (expected and field.startswith(f"{expected}."))
     assert caught.value.problem
 
 

@@ -3,13 +3,13 @@
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from trimtab.bucketing import pick, ranges
 
 from libs.common.errors import Refused
 from schemas.experiments import ExperimentKind, Policy, RampStage, Variant
 from services.assignment.domain.coverage import coverage_at
 from services.assignment.domain.definitions import MAX_DEFINITION_BYTES, check_definition
 from tests.unit.assignment.make import definition, trial
+from trimtab.bucketing import pick, ranges
 
 SHARE = st.floats(0.001, 1.0)
 PLACE = st.floats(0, 1, exclude_max=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-from trimtab.rules import parse
 
 from libs.common.bus.memory import MemoryBus
 from services.assignment.adapters.exposures import BusExposures
@@ -16,6 +15,7 @@ from services.assignment.handlers.follow_model import follow_model
 from services.assignment.handlers.read_rules import RulesReader
 from services.assignment.ports import Desk
 from tests.unit.assignment.make import TEMPLATE, definition, desk, model_state, trial
+from trimtab.rules import parse
 
 BODY = {"reason": "because", "by": "ada"}
 
@@ -159,7 +159,7 @@ async def test_rules_and_their_tag(service: Service) -> None:
 
 
 async def test_template_opens_the_trial(service: Service) -> None:
-    """PUT of the template opens the trial of a challenger that waits; until then the model's page tells why."""
+    """PUT of the template opens the trial of a challenger that waits; before, the model's page tells why."""
     assert (await service.http.get("/v1/models/digits")).status_code == 404
     await follow_model(service.desk, model_state(1, challenger="2"))
     waiting = (await service.http.get("/v1/models/digits")).json()

@@ -1,7 +1,6 @@
 """The rule set as clients will evaluate it."""
 
 import pytest
-from trimtab.rules import Rules, evaluate, parse
 
 from libs.common.errors import Retryable
 from schemas.experiments import Policy, Variant
@@ -15,6 +14,7 @@ from services.assignment.handlers.read_rules import RulesReader
 from services.assignment.handlers.roll_back import roll_back
 from services.assignment.ports import Desk
 from tests.unit.assignment.make import TEMPLATE, definition, desk, model_state, order, store_of
+from trimtab.rules import Rules, evaluate, parse
 
 UNITS = tuple(f"user-{number}" for number in range(300))
 

@@ -29,7 +29,7 @@ async def found(place: Desk) -> Experiment:
 
 
 async def test_ramp_goes_up_on_evidence_to_promotion() -> None:
-    """Each advance raises one stage; at the last, promote ends it. Metrics is named as the one who decided."""
+    """Each advance raises one stage; at the last, promote ends it. Metrics is named as who decided."""
     place = desk()
     experiment = await running(place)
     for stage in (1, 2):

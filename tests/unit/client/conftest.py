@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from trimtab import Trimtab
 
 from tests.unit.client.services import Maker, Services, accept
+from trimtab import Trimtab
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+
 from trimtab import Trimtab
 
 Reply = httpx.Response | httpx.HTTPError

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from trimtab.answers import read_answer
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from trimtab import Trimtab
 
 from tests.unit.client.services import RULES, Maker, Services, until
+from trimtab import Trimtab
 
 
 def test_exposure_is_told_once(make: Maker, services: Services) -> None:

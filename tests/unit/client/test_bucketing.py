@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trimtab
 from hypothesis import given
 from hypothesis import strategies as st
+
+import trimtab
 from trimtab.bucketing import bucket, pick, ranges
 
 VECTORS: dict[str, Any] = json.loads((Path(trimtab.__file__).parent / "vectors.json").read_text())

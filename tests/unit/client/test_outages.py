@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
-from trimtab import Trimtab
 
 from tests.unit.client.services import Maker, Reply, Services, accept, busy, until
+from trimtab import Trimtab
 
 
 def test_outage_repeats_with_the_same_ids(make: Maker, services: Services) -> None:

@@ -1,9 +1,9 @@
 """Telling what happened: every event arrives whole."""
 
 import pytest
-from trimtab import Trimtab
 
 from tests.unit.client.services import Maker, Services
+from trimtab import Trimtab
 
 
 def test_every_kind_of_event_arrives_whole(make: Maker, services: Services) -> None:

@@ -1,6 +1,7 @@
 """Reference profiles: bins that fit the values."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -52,9 +53,7 @@ def test_counts_lie_between_their_edges() -> None:
     values = RNG.gamma(2, 3, 3_000)
     (feature,) = build_reference({"x": values.tolist()}, score=None).features
     edges = [-math.inf, *feature.edges, math.inf]
-    expected = [
-        int(((low < values) & (values <= high)).sum()) for low, high in zip(edges, edges[1:], strict=False)
-    ]
+    expected = [int(((low < values) & (values <= high)).sum()) for low, high in pairwise(edges)]
     assert list(feature.counts) == expected
 
 
@@ -77,6 +76,7 @@ def test_profile_of_partitions() -> None:
 
 def test_nothing_is_no_profile() -> None:
     """Without any finite number there is no reference."""
-    for features in ({}, {"x": []}, {"x": [math.inf]}):
+    nothing: list[dict[str, list[float]]] = [{}, {"x": []}, {"x": [math.inf]}]
+    for features in nothing:
         with pytest.raises(ValueError, match="at least one numeric"):
             build_reference(features, score=None)

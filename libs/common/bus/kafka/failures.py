@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from aiokafka.errors import (
     AuthenticationFailedError,
-    BrokerResponseError,
     GroupAuthorizationFailedError,
     KafkaError,
     KafkaTimeoutError,
@@ -41,11 +40,6 @@ def breaks_sequence(error: BaseException) -> bool:
     if isinstance(error, ProducerClosed):
         return True
     return isinstance(error, KafkaError) and not error.retriable and not isinstance(error, KafkaTimeoutError)
-
-
-def refused_by_broker(error: BaseException) -> bool:
-    """Return True when the broker has answered, and the answer is no."""
-    return isinstance(error, BrokerResponseError) and not error.retriable
 
 
 @asynccontextmanager

@@ -1,0 +1,5 @@
+"""Assertions of the shared suite explain themselves as those in test files do."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.unit.assignment.store_contract")

@@ -1,0 +1,307 @@
+"""The service on Apache Kafka and PostgreSQL, with the public client beside it."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.stack import LocalStack
+from libs.common.bus.control import control_message
+from libs.common.bus.kafka import KafkaBus
+from libs.common.clock import SystemClock
+from libs.common.lifecycle import Stop
+from libs.common.settings import load
+from schemas.decode import decode
+from schemas.event import Contract
+from schemas.experiments import Experiment, Rollback, VerdictKind
+from schemas.facts import Exposure
+from services.assignment.bootstrap import run_http
+from services.assignment.config import AssignmentSettings
+from tests.unit.assignment.make import TEMPLATE, definition, model_state, verdict
+from trimtab import Trimtab
+
+DEADLINE_S = 60
+IN_FORCE_MS = 2_000
+"""From a verdict on the bus to its rollback in force at a client that refreshes every second."""
+CLOCK = SystemClock()
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def settings(
+    kafka_bootstrap_servers: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AssignmentSettings:
+    """Return the settings of a process in this stack, as its environment would give them."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("ASSIGNMENT_PORT", str(free_port()))
+    monkeypatch.setenv("ASSIGNMENT_EXPOSURE_DEADLINE_MS", "500")
+    return load(AssignmentSettings)
+
+
+@dataclass
+class Place:
+    """The running service, and the bus."""
+
+    http: httpx.AsyncClient
+    bus: KafkaBus
+    url: str
+    model: str
+
+    async def send(self, topic: str, key: str, event: Contract) -> None:
+        """Put an event on the bus, acknowledged."""
+        producer = self.bus.producer()
+        await producer.start()
+        await producer.send(control_message(topic, key, event, source="test", clock=CLOCK))
+        await producer.stop()
+
+    async def heard(self, topic: str, key: str) -> list[Any]:
+        """Return the events of one key that the topic holds now."""
+        reader = self.bus.reader([topic])
+        await reader.start()
+        try:
+            partitions = reader.assignment()
+            left = sum((await reader.end_offsets(partitions)).values())
+            left -= sum((await reader.beginning_offsets(partitions)).values())
+            found = []
+            async with asyncio.timeout(DEADLINE_S):
+                while left > 0:
+                    records = [
+                        record
+                        for batch in (await reader.fetch(timeout_ms=200, max_records=500)).values()
+                        for record in batch
+                    ]
+                    left -= len(records)
+                    found += [
+                        decode(topic, each.value, CLOCK.now_ms())
+                        for each in records
+                        if each.key == key.encode()
+                    ]
+            return found
+        finally:
+            await reader.stop()
+
+    async def trial(self) -> Experiment:
+        """Begin a trial of version 2 against version 1 of this test's model, and return it."""
+        await self.http.put(f"/v1/models/{self.model}/trial-template", content=TEMPLATE.to_json())
+        await self.send("models", self.model, model_state(1, challenger="2", model=self.model))
+        path = f"/v1/experiments/{self.model}-v2"
+        await until(lambda: self.answers(path))
+        return Experiment.model_validate_json((await self.http.get(path)).content)
+
+    async def answers(self, path: str) -> bool:
+        """True when a GET of the path is 200."""
+        return (await self.http.get(path)).status_code == 200
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a state."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def served(settings: AssignmentSettings) -> AsyncIterator[Place]:
+    """Run the service in this process while the block lasts, then drain it."""
+    stop = Stop()
+    task = asyncio.create_task(run_http(settings, stop))
+    url = f"http://127.0.0.1:{settings.assignment_port}"
+    bus = KafkaBus(settings.kafka_bootstrap_servers, client_id="test", clock=CLOCK)
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+
+            async def up() -> bool:
+                if task.done():
+                    task.result()
+                try:
+                    return (await http.get("/v1/rules")).status_code == 200
+                except httpx.HTTPError:
+                    return False
+
+            await until(up)
+            yield Place(http, bus, url, f"m-{secrets.token_hex(4)}")
+    finally:
+        stop.set("the test is over")
+        async with asyncio.timeout(DEADLINE_S):
+            await task
+
+
+@pytest.fixture
+async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:
+    """Return the running service."""
+    async with served(settings) as here:
+        yield here
+
+
+@pytest.fixture
+def client(settings: AssignmentSettings) -> Iterator[Trimtab]:
+    """Return a client of the service, refreshing every second as by default; its gateway does not exist."""
+    url = f"http://127.0.0.1:{settings.assignment_port}"
+    made = Trimtab("http://127.0.0.1:9", url)
+    yield made
+    made.close(deadline_ms=100)
+
+
+def versions(client: Trimtab, model: str) -> set[str | None]:
+    """Return the versions that two hundred units get."""
+    return {client.assign(f"user-{n}", model, expose=False).model_version for n in range(200)}
+
+
+async def test_rollback_is_in_force_within_two_seconds(place: Place, client: Trimtab) -> None:
+    """From the verdict on the bus to no client serving the version: under 2 s with a refresh of 1 s."""
+    trial = await place.trial()
+    await asyncio.to_thread(client.start)
+
+    async def serves(wanted: set[str | None]) -> bool:
+        return versions(client, place.model) == wanted
+
+    await until(lambda: serves({"1", "2"}))
+    await place.send("verdicts", trial.experiment_id, verdict(trial, VerdictKind.ROLL_BACK))
+    began = time.monotonic()
+    await until(lambda: serves({"1"}))
+    took_ms = (time.monotonic() - began) * 1_000
+    print(f"rollback in force at the client after {took_ms:.0f} ms")
+    assert took_ms < IN_FORCE_MS
+
+    async def told() -> bool:
+        return bool(await place.heard("rollbacks", trial.experiment_id))
+
+    await until(told)
+    (rollback,) = await place.heard("rollbacks", trial.experiment_id)
+    assert isinstance(rollback, Rollback)
+    assert rollback.model_versions == ("2",)
+    states = [each.state for each in await place.heard("experiments", trial.experiment_id)]
+    assert states == ["draft", "running", "rolled_back"]
+
+
+async def test_promotion_reaches_clients_and_bus(place: Place, client: Trimtab) -> None:
+    """A ramp on verdicts ends in a promotion that clients follow before `models` confirms it."""
+    trial = await place.trial()
+    path = f"/v1/experiments/{trial.experiment_id}"
+    for kind in (VerdictKind.ADVANCE, VerdictKind.ADVANCE, VerdictKind.PROMOTE):
+        now = Experiment.model_validate_json((await place.http.get(path)).content)
+        await place.send("verdicts", now.experiment_id, verdict(now, kind))
+
+        async def moved(revision: int = now.revision) -> bool:
+            return (await place.http.get(path)).json()["revision"] > revision
+
+        await until(moved)
+    await asyncio.to_thread(client.start)
+    assert versions(client, place.model) == {"2"}
+    view = (await place.http.get(f"/v1/models/{place.model}")).json()
+    assert (view["champion"], view["confirmed"]) == ("2", False)
+    await place.send("models", place.model, model_state(2, champion="2", model=place.model))
+
+    async def confirmed() -> bool:
+        return bool((await place.http.get(f"/v1/models/{place.model}")).json()["confirmed"])
+
+    await until(confirmed)
+
+
+async def test_state_survives_a_restart(settings: AssignmentSettings) -> None:
+    """A process that starts anew serves the same rules and follows what came while it was away."""
+    async with served(settings) as first:
+        trial = await first.trial()
+        etag = (await first.http.get("/v1/rules")).headers["etag"]
+    await first.send("verdicts", trial.experiment_id, verdict(trial, VerdictKind.ROLL_BACK))
+    async with served(settings) as second:
+        path = f"/v1/experiments/{trial.experiment_id}"
+
+        async def rolled_back() -> bool:
+            return (await second.http.get(path)).json()["state"] == "rolled_back"
+
+        await until(rolled_back)
+        assert (await second.http.get("/v1/rules")).headers["etag"] != etag
+        history = (await second.http.get(f"{path}/history")).json()["history"]
+        assert [each["state"] for each in history] == ["draft", "running", "rolled_back"]
+
+
+async def test_bus_outage_serves_control_and_loses_no_event(place: Place, stack: LocalStack) -> None:
+    """While Kafka is away remote evaluation serves control, experiments go on changing, and their events
+    arrive when it is back."""
+    name = f"e-{secrets.token_hex(4)}"
+    await place.http.post("/v1/experiments?start=true", content=definition(name).to_json())
+
+    async def answers() -> list[dict[str, Any]]:
+        params = [{"unit_id": f"user-{n}"} for n in range(20)]
+        return [(await place.http.get(f"/v1/assignments/{name}", params=each)).json() for each in params]
+
+    taking_part = [each for each in await answers() if each["in_experiment"]]
+    assert taking_part
+    unit = next(f"user-{n}" for n, each in enumerate(await answers()) if each["in_experiment"])
+    assert [each.unit_id for each in await place.heard("exposures", unit) if each.experiment_id == name]
+    await asyncio.to_thread(stack.kill_kafka)
+    answer = (await place.http.get(f"/v1/assignments/{name}", params={"unit_id": unit})).json()
+    paused = await place.http.post(f"/v1/experiments/{name}/pause", json={"by": "ada", "reason": "outage"})
+    assert paused.json()["state"] == "paused"
+    assert (answer["variant"], answer["reason"]) == ("control", "not_exposed")
+    await asyncio.to_thread(stack.wait_ready)
+
+    async def told() -> bool:
+        return [each.state for each in await place.heard("experiments", name)][-1:] == ["paused"]
+
+    await until(told)
+
+
+async def test_exposure_is_on_the_bus_before_the_answer(place: Place) -> None:
+    """A remote assignment that takes part is on `exposures` with its variant and revision."""
+    name = f"e-{secrets.token_hex(4)}"
+    await place.http.post("/v1/experiments?start=true", content=definition(name).to_json())
+    for n in range(50):
+        unit = f"{name}-{n}"
+        answer = (await place.http.get(f"/v1/assignments/{name}", params={"unit_id": unit})).json()
+        if answer["in_experiment"]:
+            (exposure,) = await place.heard("exposures", unit)
+            assert isinstance(exposure, Exposure)
+            assert (exposure.variant, exposure.revision) == (answer["variant"], answer["revision"])
+            return
+    pytest.fail("no unit of fifty takes part at a coverage of 20 %")
+
+
+async def test_process_starts_drains_and_refuses(settings: AssignmentSettings) -> None:
+    """`python -m services.assignment http` becomes ready, leaves with 0 on SIGTERM, and with 2 and one clear
+    line when a setting is missing."""
+    telemetry = free_port()
+    environment = os.environ | {"TELEMETRY_PORT": str(telemetry)}
+    command = (sys.executable, "-m", "services.assignment", "http")
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    try:
+        async with httpx.AsyncClient() as http:
+
+            async def ready() -> bool:
+                try:
+                    return (await http.get(f"http://127.0.0.1:{telemetry}/health/ready")).status_code == 200
+                except httpx.HTTPError:
+                    return False
+
+            await until(ready)
+            metrics = (await http.get(f"http://127.0.0.1:{telemetry}/metrics")).text
+            assert "trimtab_rollbacks_total" in metrics
+        process.send_signal(signal.SIGTERM)
+    finally:
+        async with asyncio.timeout(DEADLINE_S):
+            _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+    del environment["KAFKA_BOOTSTRAP_SERVERS"]
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.PIPE)
+    _, log = await process.communicate()
+    assert process.returncode == 2
+    assert b"KAFKA_BOOTSTRAP_SERVERS" in log
