@@ -16,4 +16,7 @@ DEMO_SETTINGS: dict[str, str] = {
     "RETRAINER_COLLECT_DEADLINE_MS": "120000",
     "RETRAINER_POLL_MS": "1000",
     "RETRAINER_RETRY_MS": "2000",
+    "RETRAINER_NICENESS": "0",
+    # A forest averages its trees' votes, so it is right more often than it is sure.
+    "RETRAINER_MIN_CONFIDENCE": "0.5",
 }

@@ -19,6 +19,7 @@ from libs.common.errors import Refused, Retryable
 from libs.common.lifecycle import Stop
 from libs.common.retry import Backoff
 from libs.common.telemetry.health import Health
+from libs.common.telemetry.names import OUTBOX_PENDING, collector
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ POLL_INTERVAL_MS = 1_000
 """How long an event waits at most when its notification is lost."""
 MAX_BATCH = 100
 """Events that are read at a time: 100 MB at the largest size the bus takes."""
+_PENDING = "SELECT count(*) FROM (SELECT FROM outbox LIMIT 10000) AS waiting"
 
 
 async def enqueue(connection: Connection, message: Message) -> None:
@@ -123,6 +125,7 @@ class OutboxRelay:
             rows = await connection.fetch(
                 "SELECT id, topic, key, value, headers FROM outbox ORDER BY id LIMIT $1", MAX_BATCH
             )
+            collector(OUTBOX_PENDING).set(await connection.fetchval(_PENDING))
             if not rows:
                 return
             waiting = [

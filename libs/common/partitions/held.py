@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple
 
 from libs.common.bus.ports import Record
 from libs.common.partitions.ports import Lease, PartitionState, PartitionStore, Rejected, RowsT
+from libs.common.telemetry.names import PUBLISH_DURATION, collector
 
 
 class Tally(NamedTuple):
@@ -83,6 +84,7 @@ class Held(Generic[RowsT]):
     async def _write(self, store: PartitionStore[RowsT]) -> None:
         assert self._pending is not None
         offsets, rows = self._pending
-        await store.publish(self.lease, offsets, rows)
+        with collector(PUBLISH_DURATION).time():
+            await store.publish(self.lease, offsets, rows)
         self.covered = offsets
         self._pending = None

@@ -20,12 +20,14 @@ from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
 from libs.common.partitions.held import Tally
+from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import PartitionStore, RowsT, StateFactory
 from libs.common.partitions.saver import Saver
 from libs.common.partitions.slices import Slices
 from libs.common.retry import Backoff
 from libs.common.telemetry.health import Health
+from libs.common.telemetry.names import EVENTS_IN, LEASES, LEASES_LOST, collector
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Line(Generic[RowsT]):
         self._saver: Saver[RowsT] = Saver(self.store)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
+        self._lag = Lag()
         self._trouble = ""
         self._orphaned_since_ms: float | None = None
         self.health.require(PART)
@@ -149,6 +152,7 @@ class Line(Generic[RowsT]):
                 now, rest = rest[: self._slices.size], rest[self._slices.size :]
                 with self._slices.timed(len(now)):
                     held.fold(topic, now)
+                collector(EVENTS_IN).labels(topic).inc(len(now))
                 await asyncio.sleep(0)
 
     async def _bury(self) -> None:
@@ -172,6 +176,7 @@ class Line(Generic[RowsT]):
                 await held.publish(self.store)
             except Fenced as error:
                 log.warning("dropped: %s", error.message)
+                collector(LEASES_LOST).inc()
                 self._own.drop(number)
                 continue
             except Retryable as error:
@@ -184,14 +189,14 @@ class Line(Generic[RowsT]):
     async def _commit(self, consumer: Consumer) -> None:
         """Tell the group how far we are, for those who watch the lag. When partitions have gone to another
         member the next fetch says which; till then their leases keep us from writing."""
+        offsets = {
+            TopicPartition(topic, number): offset
+            for number, held in self._own.held.items()
+            for topic, offset in held.offsets.items()
+        }
         try:
-            await consumer.commit(
-                {
-                    TopicPartition(topic, number): offset
-                    for number, held in self._own.held.items()
-                    for topic, offset in held.offsets.items()
-                }
-            )
+            await consumer.commit(offsets)
+            self._lag.show(offsets, await consumer.end_offsets(frozenset(offsets)))
         except (Fenced, Retryable) as error:
             log.info("offsets not committed: %s", error.message)
 
@@ -232,6 +237,7 @@ class Line(Generic[RowsT]):
         return max(min(int(left_ms), self.settings.fetch_timeout_ms), 1)
 
     def _report(self, now_ms: float) -> None:
+        collector(LEASES).set(len(self._own.held))
         replay = {number: held.to_replay() for number, held in self._own.held.items()}
         behind = ", ".join(f"partition {number}: {count}" for number, count in replay.items() if count)
         trouble = self._trouble or self._saver.trouble

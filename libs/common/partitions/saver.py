@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple
 from libs.common.errors import Fenced, Refused, Retryable
 from libs.common.partitions.held import Held
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT
+from libs.common.telemetry.names import SNAPSHOT_DURATION, collector
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ class Saver(Generic[RowsT]):
 
     async def _save(self, held: Held[RowsT], dump: _Dump) -> None:
         try:
-            await self._store.save_snapshot(dump.lease, dump.offsets, dump.body)
+            with collector(SNAPSHOT_DURATION).time():
+                await self._store.save_snapshot(dump.lease, dump.offsets, dump.body)
         except Fenced as error:
             log.info("no snapshot: %s", error.message)  # the next publish meets it too, and acts on it
         except (Retryable, Refused) as error:

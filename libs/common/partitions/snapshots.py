@@ -13,7 +13,7 @@ FORMAT = 1
 """zstd; SHA-256 over format, partition, offsets and body."""
 MAX_BODY_BYTES = 512 * 1024 * 1024
 """Compressed. PostgreSQL holds up to 1 GB in a field, and both sides copy it."""
-_LEVEL = 3
+_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Snapshot:
 
 
 def seal(partition: int, offsets: Mapping[str, int], dump: bytes) -> Snapshot:
-    """Return `dump` compressed and sealed. Raises Refused above 512 MiB. Takes about a second per 300 MB."""
+    """Return `dump` compressed and sealed. Raises Refused above 512 MiB. Takes seconds per GB of dump:
+    call it in a thread."""
     body = zstandard.ZstdCompressor(level=_LEVEL).compress(dump)
     if len(body) > MAX_BODY_BYTES:
         raise Refused(

@@ -39,6 +39,7 @@ class PostgresStore:
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool = pool
         self._clock = clock
+        self._rollbacks = collector(ROLLBACKS)
 
     async def find(self, experiment_id: str) -> Experiment | None:
         """Return an experiment as it stands."""
@@ -95,7 +96,7 @@ class PostgresStore:
                         await self._write(connection, change)
         except asyncpg.UniqueViolationError as error:
             raise Conflict(f"{error.detail or error}", next_step="read it again") from error
-        collector(ROLLBACKS).inc(sum(change.rollback is not None for change in changes))
+        self._rollbacks.inc(sum(change.rollback is not None for change in changes))
 
     async def find_model(self, model: str) -> ModelRecord | None:
         """Return what is known of a model."""

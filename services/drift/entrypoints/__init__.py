@@ -1,1 +1,1 @@
-"""Where the outside comes in: records of `models`, for the judge. Facts come through `libs.common.partitions`."""
+"""Where the outside comes in: records of `models`, for the judge. Facts come by `libs.common.partitions`."""

@@ -18,7 +18,7 @@ SCHEMA = SOURCE = "retrainer"
 REMEMBERED = "400 days"
 """Longer than any fact stays on the bus, so that a repetition is known whenever it comes."""
 
-_RUN = "event, created_at_ms, due_at_ms, attempts, until_ms"
+_RUN = "event, created_at_ms, why, due_at_ms, attempts, until_ms"
 _OPEN = sorted(state.value for state in OPEN)
 _TRAINED = sorted(state.value for state in TRAINED)
 
@@ -196,7 +196,7 @@ class PostgresTransaction:
     async def save_run(self, run: Run) -> None:
         """Keep a retraining, new or changed."""
         await self._connection.execute(
-            "INSERT INTO runs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            "INSERT INTO runs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             " ON CONFLICT (retraining_id) DO UPDATE SET state = excluded.state, event = excluded.event,"
             " changed_at_ms = excluded.changed_at_ms,"
             " due_at_ms = excluded.due_at_ms, attempts = excluded.attempts, until_ms = excluded.until_ms",
@@ -206,6 +206,7 @@ class PostgresTransaction:
             run.event.model_dump_json(),
             run.created_at_ms,
             run.event.occurred_at_ms,
+            run.why,
             run.due_at_ms,
             run.attempts,
             run.until_ms,
@@ -268,5 +269,5 @@ def _count(published: Sequence[Contract]) -> None:
                 pass
 
 
-def _run(event: str, created_at_ms: int, due_at_ms: int, attempts: int, until_ms: int | None) -> Run:
-    return Run(Retraining.model_validate_json(event), created_at_ms, due_at_ms, attempts, until_ms)
+def _run(event: str, created_at_ms: int, why: str, *rest: int) -> Run:
+    return Run(Retraining.model_validate_json(event), created_at_ms, why, *rest)

@@ -37,6 +37,8 @@ class Run:
 
     event: Retraining
     created_at_ms: int
+    why: str
+    """The reason that the request gave; each event has its own."""
     due_at_ms: int
     """Not to be touched before: the pause between polls and between attempts."""
     attempts: int = 0

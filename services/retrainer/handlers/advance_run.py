@@ -169,7 +169,7 @@ class AdvanceRun:
                 "retraining_id": run.id,
                 "model": run.model,
                 "cause": run.event.cause.value,
-                "reason": run.event.reason,
+                "reason": run.why,
                 "from_ms": self._from_ms(run),
                 "until_ms": run.until_ms or self.clock.now_ms(),
                 "champion_version": model.champion.version if model and model.champion else None,

@@ -35,7 +35,7 @@ class AnswerRequest:
                 "occurred_at_ms": now_ms,
             }
             event = request.model_copy(update=update)
-            await transaction.save_run(Run(event, created_at_ms=now_ms, due_at_ms=now_ms))
+            await transaction.save_run(Run(event, created_at_ms=now_ms, why=request.reason, due_at_ms=now_ms))
             accepted = answer.state is RetrainingState.REQUESTED
             # A person's request that is accepted stands on the topic already, in the gateway's words.
             if not (accepted and request.cause is RetrainingCause.REQUEST):

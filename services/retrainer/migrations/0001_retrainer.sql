@@ -28,6 +28,7 @@ CREATE TABLE runs (
     event jsonb NOT NULL,
     created_at_ms bigint NOT NULL,
     changed_at_ms bigint NOT NULL,
+    why text NOT NULL,
     due_at_ms bigint NOT NULL,
     attempts integer NOT NULL,
     until_ms bigint

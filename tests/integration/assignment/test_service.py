@@ -81,17 +81,10 @@ class Place:
             found = []
             async with asyncio.timeout(DEADLINE_S):
                 while left > 0:
-                    records = [
-                        record
-                        for batch in (await reader.fetch(timeout_ms=200, max_records=500)).values()
-                        for record in batch
-                    ]
-                    left -= len(records)
-                    found += [
-                        decode(topic, each.value, CLOCK.now_ms())
-                        for each in records
-                        if each.key == key.encode()
-                    ]
+                    for batch in (await reader.fetch(timeout_ms=200, max_records=500)).values():
+                        left -= len(batch)
+                        mine = [each.value for each in batch if each.key == key.encode()]
+                        found += [decode(topic, value, CLOCK.now_ms()) for value in mine]
             return found
         finally:
             await reader.stop()
@@ -165,7 +158,9 @@ def versions(client: Trimtab, model: str) -> set[str | None]:
     return {client.assign(f"user-{n}", model, expose=False).model_version for n in range(200)}
 
 
-async def test_rollback_is_in_force_within_two_seconds(place: Place, client: Trimtab) -> None:
+async def test_rollback_is_in_force_within_two_seconds(
+    place: Place, client: Trimtab, record_property: Callable[[str, object], None]
+) -> None:
     """From the verdict on the bus to no client serving the version: under 2 s with a refresh of 1 s."""
     trial = await place.trial()
     await asyncio.to_thread(client.start)
@@ -178,8 +173,8 @@ async def test_rollback_is_in_force_within_two_seconds(place: Place, client: Tri
     began = time.monotonic()
     await until(lambda: serves({"1"}))
     took_ms = (time.monotonic() - began) * 1_000
-    print(f"rollback in force at the client after {took_ms:.0f} ms")
     assert took_ms < IN_FORCE_MS
+    record_property("rollback_in_force_ms", round(took_ms))
 
     async def told() -> bool:
         return bool(await place.heard("rollbacks", trial.experiment_id))
@@ -295,8 +290,8 @@ async def test_process_starts_drains_and_refuses(settings: AssignmentSettings) -
             await until(ready)
             metrics = (await http.get(f"http://127.0.0.1:{telemetry}/metrics")).text
             assert "trimtab_rollbacks_total" in metrics
-        process.send_signal(signal.SIGTERM)
     finally:
+        process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DEADLINE_S):
             _, log = await process.communicate()
     assert process.returncode == 0, log.decode()

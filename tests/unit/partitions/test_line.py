@@ -5,11 +5,13 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common.bus.dead_letters import DeadLetterLimit
 from libs.common.bus.ports import Record, TopicPartition
 from libs.common.errors import LineStopped, Misconfigured
 from libs.common.lifecycle import Stop
+from libs.common.partitions.lag import Lag
 from libs.common.partitions.line import PART, LineSettings
 
 SOME = [("exposures", f"unit-{number % 7}", "1") for number in range(50)]
@@ -260,3 +262,17 @@ async def test_a_defect_in_the_store_ends_the_line(shop: Any, monkeypatch: pytes
     await shop.send(SOME)
     with pytest.raises(KeyError, match="a defect"):
         await asyncio.wait_for(task, 20)
+
+
+async def test_telemetry(shop: Any) -> None:
+    """The lag of what is held is shown, and no longer when the partition has gone."""
+    lag = Lag()
+    here, gone = TopicPartition("exposures", 0), TopicPartition("exposures", 1)
+    lag.show({here: 3, gone: 1}, {here: 10, gone: 1})
+    assert REGISTRY.get_sample_value("trimtab_lag_records", {"topic": "exposures", "partition": "0"}) == 7
+    lag.show({here: 10}, {here: 10})
+    assert REGISTRY.get_sample_value("trimtab_lag_records", {"topic": "exposures", "partition": "0"}) == 0
+    assert REGISTRY.get_sample_value("trimtab_lag_records", {"topic": "exposures", "partition": "1"}) is None
+    await shop.send(SOME)
+    await shop.work(until=lambda: shop.all_published() and shop.health.ready())
+    assert REGISTRY.get_sample_value("trimtab_leases") == 4

@@ -15,7 +15,9 @@ NOON_MS = 1_767_268_800_000
 """2026-01-01T12:00:00Z."""
 
 
-def write(folder: Path, name: str, first: int, count: int, *, day: str = "2026-01-01", **columns: object) -> None:
+def write(
+    folder: Path, name: str, first: int, count: int, *, day: str = "2026-01-01", **columns: object
+) -> None:
     """Write predictions `first`, `first` + 1, ... of model `m`, one a second."""
     numbers = range(first, first + count)
     table = {
@@ -36,7 +38,7 @@ def write(folder: Path, name: str, first: int, count: int, *, day: str = "2026-0
     pq.write_table(pa.table(table), place / name)
 
 
-def read(folder: Path, *, most: int = 1_000, from_ms: int = NOON_MS):  # noqa: ANN201
+def read(folder: Path, *, most: int = 1_000, from_ms: int = NOON_MS):
     """Read everything of model `m`."""
     return ParquetExamples(folder).read("m", from_ms, NOON_MS + 10 * DAY_MS, most=most)
 
@@ -68,7 +70,7 @@ def test_window_and_limit_choose_the_latest(tmp_path: Path) -> None:
 
 
 def test_files_may_differ_in_their_features(tmp_path: Path) -> None:
-    """A feature that one file lacks is missing there; one that has no value anywhere is left out and named."""
+    """A feature that one file lacks is missing there; one without any value is left out and named."""
     write(tmp_path, "a.parquet", 0, 3, f_new=pa.nulls(3, pa.float64()))
     write(tmp_path, "b.parquet", 3, 3, f_late=[1.0, 2.0, 3.0])
     found = read(tmp_path)

@@ -46,7 +46,12 @@ def test_split_refuses_what_has_no_later_part() -> None:
 def test_class_names_agree_whoever_wrote_them() -> None:
     """Numbers, text and truth values of the same class get the same name."""
     assert class_names(np.array([7.0, 0.5])).tolist() == ["7", "0.5"]
-    assert class_names(np.array(["7.0", "7", "cat", "nan"], dtype=object)).tolist() == ["7", "7", "cat", "nan"]
+    assert class_names(np.array(["7.0", "7", "cat", "nan"], dtype=object)).tolist() == [
+        "7",
+        "7",
+        "cat",
+        "nan",
+    ]
     assert class_names(np.array([True, False])).tolist() == ["1", "0"]
 
 
