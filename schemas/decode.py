@@ -4,10 +4,13 @@ from functools import cache
 from typing import Annotated, Any, Union
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from schemas.event import Contract
 from schemas.names import MAX_AHEAD_MS
 from schemas.topics import TOPICS
+
+MAX_PLACE_CHARS = 300
 
 
 class Malformed(ValueError):
@@ -19,13 +22,29 @@ class Malformed(ValueError):
         self.problem = problem
 
 
-def first_problem(error: ValidationError) -> Malformed:
-    """Return the first problem of a pydantic error as a field and a sentence."""
+def first_problem(error: ValidationError, event: object) -> Malformed:
+    """Return the first problem that pydantic found in `event` (parsed JSON) as a field and a sentence."""
     details = error.errors(include_url=False, include_input=False)
     # A wrong type explains every missing field, so it is named first.
     detail = next((each for each in details if each["loc"][-1:] == ("type",)), details[0])
-    place = ".".join(str(part) for part in detail["loc"])
-    return Malformed(place, detail["msg"])
+    if detail["type"].startswith("union_tag"):
+        return Malformed("type", detail["msg"])
+    return Malformed(_place(detail["loc"], event, missing=detail["type"] == "missing"), detail["msg"])
+
+
+def _place(steps: tuple[int | str, ...], event: object, *, missing: bool) -> str:
+    """Return the dotted path of `steps`, without the names of union members that pydantic puts in."""
+    path: list[str] = []
+    here = event
+    for number, step in enumerate(steps, 1):
+        if isinstance(here, dict) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        elif not (missing and number == len(steps)):
+            continue
+        path.append(str(step))
+    return ".".join(path)[:MAX_PLACE_CHARS]
 
 
 @cache
@@ -48,9 +67,17 @@ def decode(topic: str, value: bytes | None, now_ms: int) -> Contract:
     try:
         event = _adapter(topic).validate_json(value)
     except ValidationError as error:
-        raise first_problem(error) from error
+        raise first_problem(error, _parsed(value)) from error
     check_time(event, now_ms)
     return event
+
+
+def _parsed(value: bytes) -> object:
+    try:
+        parsed: object = from_json(value)
+    except ValueError:
+        return None  # no JSON at all: there is no field to name
+    return parsed
 
 
 def check_time(event: Contract, now_ms: int) -> None:

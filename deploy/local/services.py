@@ -92,7 +92,7 @@ def _part(service: Service, home: Home, known: Mapping[str, str], ports: list[Po
         address=known[f"{service.prefix}_URL"] if service.prefix else telemetry_url,
         probe=http_ready(f"{telemetry_url}/health/ready"),
         command=(sys.executable, "-m", service.module, service.argument),
-        environment={**known, **own, "PYTHONPATH": _python_path()},
+        environment={**known, **own, "PYTHONPATH": _python_path(), "PYTHONDONTWRITEBYTECODE": ""},
         folder=home.root,
         waits_for=service.waits_for,
         ports=tuple(ports),

@@ -74,8 +74,6 @@ def _check(index: int, event: object, now_ms: int) -> Acceptable:
     try:
         fact = _FACT.validate_python(event)
     except ValidationError as error:
-        found = first_problem(error)
-        # The union puts the chosen type in front of the path; the caller knows it.
-        raise Malformed(found.field.removeprefix(f"{event['type']}."), found.problem) from error
+        raise first_problem(error, event) from error
     check_time(fact, now_ms)
     return Acceptable(index, _TOPIC_OF[type(fact)], fact.unit_id, fact.to_json())

@@ -1,6 +1,7 @@
 """The service on Apache Kafka and PostgreSQL, with the public client beside it."""
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -29,6 +30,8 @@ from services.assignment.bootstrap import run_http
 from services.assignment.config import AssignmentSettings
 from tests.unit.assignment.make import TEMPLATE, definition, model_state, verdict
 from trimtab import Trimtab
+
+log = logging.getLogger(__name__)
 
 DEADLINE_S = 60
 IN_FORCE_MS = 2_000
@@ -158,9 +161,7 @@ def versions(client: Trimtab, model: str) -> set[str | None]:
     return {client.assign(f"user-{n}", model, expose=False).model_version for n in range(200)}
 
 
-async def test_rollback_is_in_force_within_two_seconds(
-    place: Place, client: Trimtab, record_property: Callable[[str, object], None]
-) -> None:
+async def test_rollback_is_in_force_within_two_seconds(place: Place, client: Trimtab) -> None:
     """From the verdict on the bus to no client serving the version: under 2 s with a refresh of 1 s."""
     trial = await place.trial()
     await asyncio.to_thread(client.start)
@@ -174,7 +175,7 @@ async def test_rollback_is_in_force_within_two_seconds(
     await until(lambda: serves({"1"}))
     took_ms = (time.monotonic() - began) * 1_000
     assert took_ms < IN_FORCE_MS
-    record_property("rollback_in_force_ms", round(took_ms))
+    log.info("rollback in force at the client after %.0f ms", took_ms)
 
     async def told() -> bool:
         return bool(await place.heard("rollbacks", trial.experiment_id))

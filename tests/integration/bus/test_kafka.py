@@ -48,6 +48,13 @@ async def configs(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
     return {entry[0]: entry[1] for entry in answer.resources[0][4]}
 
 
+async def reached(admin: AIOKafkaAdminClient, topic: str, wanted: dict[str, str]) -> None:
+    """Wait until the broker has taken over settings of a topic, at most 30 s."""
+    async with asyncio.timeout(30):
+        while not wanted.items() <= (await configs(admin, topic)).items():  # noqa: ASYNC110 - the broker's state
+            await asyncio.sleep(0.02)
+
+
 async def state(reached: Callable[[], bool]) -> None:
     """Wait until a state is reached, at most 60 s."""
     async with asyncio.timeout(60):
@@ -75,6 +82,7 @@ async def test_a_producer_survives_a_batch_that_the_broker_refuses(
     producer = bus.producer()
     await producer.start()
     try:
+        await reached(admin, "verdicts", {"max.message.bytes": "5000"})
         # The broker checks the sequence of a producer from its first batch on.
         first = await producer.send(Message("verdicts", "k", b"small"))
         with pytest.raises(Refused, match="this size"):

@@ -154,7 +154,8 @@ async def test_all_is_well(world: World) -> None:
     assert (health.predictions, health.labelled) == (12 * PER_WINDOW, 12 * PER_WINDOW)
     assert health.features[0].psi is not None
     assert health.performance.score == pytest.approx(0.95, abs=0.05)
-    assert world.alerts() == world.degradations() == []
+    assert world.alerts() == []
+    assert world.degradations() == []
 
 
 async def test_drift_is_told_once(world: World) -> None:

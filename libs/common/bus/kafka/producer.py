@@ -64,7 +64,10 @@ class KafkaProducer:
         that keys keep their order."""
         if messages:
             check_topics({message.topic for message in messages})
-        producer = await self._whole()
+        try:
+            producer = await self._whole()
+        except Retryable as error:
+            return [error] * len(messages)
         queued = await self._queue(producer, messages)
         waiting = [future for future in queued if isinstance(future, asyncio.Future)]
         if waiting:
@@ -162,11 +165,14 @@ async def _append(
 async def _close(producer: AIOKafkaProducer) -> None:
     """Flush and disconnect. With idempotence aiokafka tries for ever: what is not sent in time fails."""
     stopping = asyncio.ensure_future(producer.stop())
-    done, _ = await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_MS / 1_000)
-    if not done:
-        producer._message_accumulator.fail_all(KafkaError("the producer was closed before it was sent"))
-        await asyncio.wait({stopping}, timeout=REQUEST_TIMEOUT_MS / 1_000)
-    if not stopping.done():
+    try:
+        done, _ = await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_MS / 1_000)
+        if not done:
+            producer._message_accumulator.fail_all(KafkaError("the producer was closed before it was sent"))
+            await asyncio.wait({stopping}, timeout=REQUEST_TIMEOUT_MS / 1_000)
+    finally:
         stopping.cancel()
-    elif not stopping.cancelled() and stopping.exception() is not None:
-        log.warning("closing a producer: %s", stopping.exception())
+        await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception() is not None:
+        log.warning("a producer was closed before it was done")
+        await producer.client.close()

@@ -87,10 +87,20 @@ async def committed_offsets(
 async def close_consumer(consumer: AIOKafkaConsumer) -> None:
     """Leave the group and disconnect, within 10 s: without a broker that answers, the session runs out."""
     stopping = asyncio.ensure_future(consumer.stop())
-    done, _ = await asyncio.wait({stopping}, timeout=limits.STOP_TIMEOUT_MS / 1_000)
-    if not done:
+    try:
+        await asyncio.wait({stopping}, timeout=limits.STOP_TIMEOUT_MS / 1_000)
+    finally:
         stopping.cancel()
         await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception() is not None:
         log.warning("a consumer was closed without leaving its group")
-    elif stopping.exception() is not None:
-        log.warning("closing a consumer: %s", stopping.exception())
+        await _disconnect(consumer)
+
+
+async def _disconnect(consumer: AIOKafkaConsumer) -> None:
+    # While a broker is away, aiokafka's stop is cancelled by its own fetches and leaves the rest open.
+    fetches = [] if consumer._fetcher is None else list(consumer._fetcher._pending_tasks)
+    for fetch in fetches:
+        fetch.cancel()
+    await asyncio.gather(*fetches, return_exceptions=True)
+    await consumer._client.close()
