@@ -12,6 +12,7 @@ from deploy.local.assembly import Wanted
 from deploy.local.errors import StackError
 from deploy.local.homes import open_home, trimtab_home
 from deploy.local.running import INTERRUPTED
+from deploy.local.session import is_running
 
 DOES = "The embedded stack: Apache Kafka, PostgreSQL, MLflow and the services, on this machine."
 EPILOG = """KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and MLFLOW_TRACKING_URI in the environment replace the
@@ -58,7 +59,9 @@ def run(arguments: list[str], console: Console) -> int:
     if told.verb == "down":
         return commands.down(up_home, console)
     if told.verb == "status":
-        return commands.status(up_home, told.json, console)
+        # A demo is worth looking at too, unless what `up` started is there.
+        shown = demo_home if is_running(demo_home) and not is_running(up_home) else up_home
+        return commands.status(shown, told.json, console)
     if told.no_mlflow and not told.parts_only:
         parser().error("--no-mlflow needs --parts-only: the retrainer cannot do without MLflow")
     if told.verb == "supervise":

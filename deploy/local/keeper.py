@@ -19,6 +19,7 @@ from deploy.local.processes import Child
 TICK_S = 0.05
 EXTERNAL_DEADLINE_S = 5.0
 SHOWN_LINES = 20
+SHOWN_CHARS = 500
 
 
 class PartState(enum.StrEnum):
@@ -176,7 +177,8 @@ class Keeper:
         await self._asked_to_stop.wait()
 
     def _fail(self, problem: str) -> None:
-        tail = self._around.logs.tail(self.part.name, SHOWN_LINES) if self.starts else []
+        lines = self._around.logs.tail(self.part.name, SHOWN_LINES) if self.starts else []
+        tail = [line if len(line) <= SHOWN_CHARS else line[:SHOWN_CHARS] + " ..." for line in lines]
         self.problem = "\n".join(
             [problem, *([f"The last lines of {self.part.name}:", *tail] if tail else [])]
         )

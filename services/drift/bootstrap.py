@@ -23,7 +23,7 @@ from services.drift.adapters.postgres import PostgresLedger
 from services.drift.adapters.rows import RowWriter
 from services.drift.config import Config, IngestConfig, JudgeConfig
 from services.drift.domain.partition import DriftPartition
-from services.drift.entrypoints.models import ModelsInlet
+from services.drift.entrypoints.inlet import ModelsInlet
 from services.drift.handlers.judge import Judge
 from services.drift.handlers.learn_model import LearnModel
 

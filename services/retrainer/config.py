@@ -1,5 +1,6 @@
 """The retrainer's settings."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class RetrainerSettings(Settings):
 
     mlflow_tracking_uri: str = Field(pattern=r"^https?://")
     examples_dir: Path
-    retrainer_work_dir: Path = Path(tempfile.gettempdir()) / "trimtab-retrainer"
+    retrainer_work_dir: Path = Path(tempfile.gettempdir()) / f"trimtab-retrainer-{os.getuid()}"
     """Where children work. Losing it costs a repeated training, nothing else."""
 
     retrainer_cooldown_ms: int = Field(default=DAY_MS, ge=0)

@@ -64,11 +64,14 @@ class Held(Generic[RowsT]):
         return sum(max(covered - self.offsets[topic], 0) for topic, covered in self.covered.items())
 
     async def publish(self, store: PartitionStore[RowsT]) -> None:
-        """Publish what changed, if anything was read and the replay is over. What a failed call could not
-        write is written first: the state counts it as published already. Raises what the store raises."""
+        """Publish what changed, if anything was read or the state says so, and the replay is over. What a
+        failed call could not write is written first: the state counts it as published already. Raises what
+        the store raises."""
         if self._pending is not None:
             await self._write(store)
-        if self.offsets != self.covered and self.buried() and self.to_replay() == 0:
+        if self.to_replay() or not self.buried():
+            return
+        if self.offsets != self.covered or self.state.changed():
             self._pending = (dict(self.offsets), self.state.rows())
             await self._write(store)
 

@@ -46,6 +46,10 @@ class PartitionState(Protocol[RowsOut]):
     def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
         """Take in records of one topic, in offset order. Returns those that are poison; raises nothing."""
 
+    def changed(self) -> bool:
+        """Return True when `rows()` would hold something new, whether a record brought it or something else
+        that the state depends on. Asked often, so cheap when nothing has."""
+
     def rows(self) -> RowsOut:
         """Return what is to be published: absolute values of all that changed since the last call."""
 

@@ -31,6 +31,8 @@ def why_no_trial(record: ModelRecord, *, tried: bool, live_id: str | None) -> st
         return f"version {challenger} is the champion already"
     if record.template is None:
         return f"there is no trial template: PUT /v1/models/{record.model}/trial-template"
+    if live_id == trial_id(record.model, challenger):
+        return f"version {challenger} is in its trial: {live_id}"
     if tried:
         return f"version {challenger} had its trial: {trial_id(record.model, challenger)}"
     if live_id is not None:

@@ -98,6 +98,10 @@ class DriftPartition:
         self._touched.clear()
         return rejected
 
+    def changed(self) -> bool:
+        """Return True when a total or a window changed since the last rows: facts alone do that."""
+        return bool(self._changed_totals) or any(each.changed for each in self._windows.values())
+
     def rows(self) -> DriftRows:
         """Return the windows that changed since the last call, and the examples that are due."""
         changed = [window for _, window in sorted(self._windows.items()) if window.changed]

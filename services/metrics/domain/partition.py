@@ -62,6 +62,11 @@ class MetricsPartition:
         elif isinstance(fact, Conversion):
             self._join.convert(fact.unit_id, fact.name, fact.value, fact.occurred_at_ms, fact.event_id)
 
+    def changed(self) -> bool:
+        """Return True when an event or a definition changed any experiment since the last rows."""
+        self._join.adopt_definitions()
+        return bool(self._join.changed)
+
     def rows(self) -> PartitionRows:
         """Return absolute values of every experiment that changed since the last call."""
         self._join.adopt_definitions()

@@ -90,7 +90,9 @@ class ChildWorkshop:
     def _place(self, retraining_id: str, name: str, order: BaseModel) -> Path:
         folder = self._folder(retraining_id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            # What lies here is loaded into models: nobody else may write it.
+            self._settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             (folder / FAILURE).unlink(missing_ok=True)
             (folder / name).write_text(order.model_dump_json(indent=2), encoding="utf-8")
         except OSError as error:

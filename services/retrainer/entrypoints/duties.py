@@ -46,7 +46,7 @@ class Duties:
                         self.health.ok(duty)
                         backoff.reset()
                         await stop.sleep(self.interval_ms)
-            except Retryable as error:
+            except (Retryable, Conflict) as error:
                 self.health.failing(duty, error.message)
                 log.warning("%s: %s", duty, error.message)
                 await stop.sleep(backoff.next_ms())

@@ -23,6 +23,7 @@ from schemas.facts import Conversion
 from schemas.topics import TOPICS, TopicKind
 
 CLOCK = SystemClock()
+DESCRIBED = ("cleanup.policy", "retention.ms", "min.insync.replicas")
 
 
 @pytest.fixture
@@ -77,8 +78,9 @@ async def test_a_producer_survives_a_batch_that_the_broker_refuses(
     bus: KafkaBus, admin: AIOKafkaAdminClient
 ) -> None:
     """A refused batch, which breaks an idempotent producer's sequence, is Refused; the next arrive."""
-    resource = {"max.message.bytes": "5000", "cleanup.policy": "delete"}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=resource)])
+    described = {key: (await configs(admin, "verdicts"))[key] for key in DESCRIBED}
+    narrow = described | {"max.message.bytes": "5000"}
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=narrow)])
     producer = bus.producer()
     await producer.start()
     try:
@@ -92,7 +94,7 @@ async def test_a_producer_survives_a_batch_that_the_broker_refuses(
             assert landed.offset == first.offset + number
     finally:
         await producer.stop()
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs={})])
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=described)])
 
 
 async def test_no_broker_is_retryable() -> None:

@@ -47,6 +47,10 @@ class Counting:
             self._changed.add(key)
         return rejected
 
+    def changed(self) -> bool:
+        """Return True when a sum changed since the last rows."""
+        return bool(self._changed)
+
     def rows(self) -> dict[str, int]:
         """Return the sums that changed."""
         changed, self._changed = self._changed, set()

@@ -1,4 +1,4 @@
-"""The worker as a process, with Kafka, PostgreSQL and MLflow: from a degradation to a registered challenger."""
+"""The worker as a process, with Kafka, PostgreSQL and MLflow: from a degradation to a promoted version."""
 
 import asyncio
 import json
@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 from libs.common.bus.control import control_message
 from libs.common.bus.kafka import KafkaBus
 from libs.common.clock import SystemClock
+from libs.common.errors import Refused
 from schemas.event import Contract
 from schemas.experiments import Experiment, ExperimentKind, ExperimentState, Variant
 from schemas.health import Degradation, DegradationCause
@@ -242,8 +243,8 @@ async def log_first_version(uri: str, folder: Path) -> None:
 async def test_degradation_to_promotion_through_kill_9(
     environment: Mapping[str, str], mlflow_uri: str, kafka_bootstrap_servers: str, tmp_path: Path
 ) -> None:
-    """A worker that starts before MLflow, and is killed while it trains, ends with one version, the aliases and
-    the states that follow from it; then it drains on SIGTERM with exit code 0."""
+    """A worker that starts before MLflow, and is killed while it trains, ends with one version, the aliases
+    and the states that follow from it; then it drains on SIGTERM with exit code 0."""
     bus = Bus(kafka_bootstrap_servers)
     await bus.prepare()
     reading = asyncio.ensure_future(bus.read())
@@ -323,7 +324,7 @@ def degradation(since_ms: int) -> Degradation:
 
 
 async def check_version(mlflow: httpx.AsyncClient, uri: str, folder: Path) -> None:
-    """There are two versions, the second with tags, card and reference, and it can be used over plain HTTP."""
+    """There are two versions, the second with tags, card and reference, to be used over plain HTTP."""
     found = await mlflow.get(f"{SERVER}/model-versions/search", params={"filter": f"name='{MODEL}'"})
     versions = {each["version"]: each for each in found.json()["model_versions"]}
     assert sorted(versions) == ["1", "2"]
@@ -349,5 +350,9 @@ def check_answers(uri: str, folder: Path, features: list[str], table: np.ndarray
         version: np.mean(artifacts.answers(MODEL, version, features)(table) == labels)
         for version in ("1", "2")
     }
+    with pytest.raises(Refused, match="404"):
+        artifacts.answers(MODEL, "99", features)
+    with pytest.raises(Refused, match="pixel_0"):
+        artifacts.answers(MODEL, "2", features[:-1])
     artifacts.close()
     assert accuracy["2"] > 0.8 > accuracy["1"]

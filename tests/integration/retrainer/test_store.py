@@ -106,11 +106,15 @@ async def test_what_is_written_is_read_again(store: Store) -> None:
 
 async def test_error_undoes_everything(store: Store) -> None:
     """What was written before an error in the same transaction never was."""
-    with pytest.raises(RuntimeError, match="here"):
+
+    async def fail() -> None:
         async with store.transaction("m") as transaction:
             await transaction.first_time("retraining", "x")
             await transaction.save_model(model_state("m", 1), [])
             raise RuntimeError("here")
+
+    with pytest.raises(RuntimeError, match="here"):
+        await fail()
     async with store.transaction("m") as transaction:
         assert await transaction.model() is None
         assert await transaction.first_time("retraining", "x")

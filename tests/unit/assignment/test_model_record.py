@@ -90,6 +90,12 @@ def test_record_survives_storage() -> None:
             "x",
             "until x",
         ),
+        (
+            EMPTY.heard(model_state(1, challenger="2")).with_template(TEMPLATE),
+            True,
+            "digits-v2",
+            "is in its trial",
+        ),
     ],
 )
 def test_every_reason_to_wait_is_said(record: ModelRecord, tried: bool, live: str | None, why: str) -> None:

@@ -19,10 +19,11 @@ def test_all_accepted() -> None:
     assert (answer.accepted, answer.rejected, answer.retry, answer.error) == ((0, 1, 2), (), (), "")
 
 
-def test_rejected_events_are_named() -> None:
+@pytest.mark.parametrize("status", [202, 422])
+def test_rejected_events_are_named(status: int) -> None:
     """A rejected event is out for good, with field and problem; the rest is accepted."""
     rejected = [{"index": 1, "field": "unit_id", "problem": "too long"}]
-    answer = read_answer(202, body(accepted=2, rejected=rejected), None, 3)
+    answer = read_answer(status, body(accepted=2, rejected=rejected), None, 3)
     assert answer.accepted == (0, 2)
     assert answer.rejected == ((1, "unit_id: too long"),)
     assert "unit_id: too long" in answer.error

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -15,6 +15,7 @@ from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.memory import MemoryPartitionStore
 from libs.common.telemetry.health import Health
 from schemas.facts import Conversion, Exposure
+from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.partition import MetricsPartitions
 from services.metrics.domain.rows import ExperimentRow, PartitionRows
@@ -81,26 +82,38 @@ def covered(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bool:
     )
 
 
-async def work(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bool:
-    """Run one worker until everything is published. Returns False when it was killed before."""
-    clock, stop = SystemClock(), Stop()
+async def line_of(
+    bus: MemoryBus, store: MemoryPartitionStore[PartitionRows], definitions: Definitions
+) -> Line[PartitionRows]:
+    """Return a worker of ingest."""
+    clock = SystemClock()
     producer = bus.producer()
     await producer.start()
-    line: Line[PartitionRows] = Line(
+    return Line(
         bus,
         group="metrics-ingest",
         topics=TOPICS,
-        factory=MetricsPartitions(known("x")),
+        factory=MetricsPartitions(definitions),
         store=store,
         dead_letters=DeadLetters(producer, source="test", clock=clock),
         clock=clock,
         health=Health(clock),
         settings=QUICK,
     )
-    task = asyncio.create_task(line.run(stop))
+
+
+async def until(condition: Callable[[], bool], task: asyncio.Task[None]) -> None:
+    """Return when the condition holds or the task has ended; fail after 20 s."""
     async with asyncio.timeout(20):
-        while not covered(bus, store) and not task.done():  # noqa: ASYNC110
+        while not condition() and not task.done():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
+
+
+async def work(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bool:
+    """Run one worker until everything is published. Returns False when it was killed before."""
+    stop = Stop()
+    task = asyncio.create_task((await line_of(bus, store, known("x"))).run(stop))
+    await until(lambda: covered(bus, store), task)
     stop.set("the test is over")
     try:
         await task
@@ -125,6 +138,27 @@ async def test_a_line_that_is_killed_three_times_publishes_the_truth() -> None:
     )
     assert merged(store.published) == expected
     assert expected.multi_variant_units == 12
+
+
+async def test_a_definition_that_comes_late_to_a_silent_partition() -> None:
+    """Events, then their experiment's definition, then nothing: the metrics are published all the same, with
+    the offsets that they were counted at, and once."""
+    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    definitions, stop = Definitions(), Stop()
+    await send(bus, [exposure("u1", "a", 0), conversion("u1", 5, 2.0)])
+    task = asyncio.create_task((await line_of(bus, store, definitions)).run(stop))
+    await until(lambda: covered(bus, store), task)
+    before = merged(store.published)
+    assert (before.counts, before.metrics) == ({"a": Counts(1, 1, 0)}, {})
+    definitions.keep(experiment("x"))
+    await until(lambda: merged(store.published).metrics != {}, task)
+    stop.set("the metrics are published")
+    await task
+    after = merged(store.published)
+    assert after.counts == {"a": Counts(1, 1, 1)}
+    assert after.metrics["a", "revenue"] == Expected(1, 1, 2_000_000, 4_000_000_000_000)
+    (published,) = store.published.values()
+    assert sum(bool(row.metrics) for rows in published for row in rows) == 1
 
 
 async def test_poison_goes_to_dead_letters_and_the_rest_is_counted() -> None:

@@ -51,6 +51,15 @@ class Counting:
             self._changed.add(key)
         return rejected
 
+    def correct(self, key: str, value: int) -> None:
+        """Change a sum without a record."""
+        self.sums[key] = value
+        self._changed.add(key)
+
+    def changed(self) -> bool:
+        """Return True when a sum changed since the last rows."""
+        return bool(self._changed)
+
     def rows(self) -> Rows:
         """Return the sums that changed."""
         changed, self._changed = self._changed, set()

@@ -87,6 +87,23 @@ async def test_rows_of_a_failed_publish_wait(counting: Any, store: Any) -> None:
     assert len(store.published[0]) == 2, "nothing is written when nothing is new"
 
 
+async def test_a_change_without_a_record_is_published(counting: Any, store: Any) -> None:
+    """When a state changes by something else than records, its rows go out with the offsets as they are, but
+    not before the replay is over."""
+    state = counting()
+    held = held_by(state, await store.acquire(0, "me"), {"exposures": 0}, {"exposures": 1})
+    state.correct("unit", 7)
+    await held.publish(store)
+    assert store.published == {}, "the replay is not over"
+    held.fold("exposures", [record("exposures", 0)])
+    await held.publish(store)
+    state.correct("unit", 9)
+    await held.publish(store)
+    await held.publish(store)
+    assert store.published == {0: [{"unit": 8}, {"unit": 9}]}
+    assert store.published_offsets(0) == {"exposures": 1}
+
+
 async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> None:
     """Nothing is published, and no snapshot taken, while poison waits to be buried; good records before and
     after it are counted at their places."""

@@ -19,7 +19,8 @@ log = logging.getLogger("trimtab")
 
 
 class Trimtab:
-    """Assigns locally and tells what happened. Thread-safe; make one per process, after any fork.
+    """Assigns locally and tells what happened. Thread-safe; make one per process, after any fork, and
+    close it at the end: what still waits when the process ends is lost.
 
     Where the assignment service cannot be reached, the last rules stay in force (`stats().rules_age_ms`);
     before the first, `assign` answers with reason `no_rules` and the caller's own default applies. Where the
