@@ -176,6 +176,8 @@ class Experiment(ExperimentDefinition):
     created_at_ms: TimeMs
     started_at_ms: TimeMs | None = None
     ended_at_ms: TimeMs | None = None
+    promoted_variant: Key | None = None
+    """Of a promoted experiment: the variant that serves everybody from now on."""
     updated_at_ms: TimeMs
     changed_by: ShortText
     reason: Text

@@ -77,7 +77,7 @@ _LIST = (
     Topic("verdicts", "experiment_id", _FACTS, (Verdict,), ("metrics",), ("assignment", "gateway")),
     Topic("rollbacks", "experiment_id", _FACTS, (Rollback,), ("assignment",), ("gateway", "retrainer")),
     Topic("results", "experiment_id", _STATE, (Result,), ("metrics",), ("gateway",)),
-    Topic("model-health", "model", _STATE, (ModelHealth,), ("drift",), ("gateway", "retrainer")),
+    Topic("model-health", "model.version", _STATE, (ModelHealth,), ("drift",), ("gateway", "retrainer")),
     Topic("alerts", "subject", _FACTS, (Alert,), ("metrics", "drift", "retrainer"), ("gateway",)),
     Topic("degradations", "model", _FACTS, (Degradation,), ("drift", "metrics"), ("retrainer",)),
     Topic(

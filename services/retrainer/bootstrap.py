@@ -28,7 +28,8 @@ from services.retrainer.entrypoints.worker import Hearing
 from services.retrainer.handlers.advance_run import AdvanceRun, Pace, Recipe
 from services.retrainer.handlers.answer_request import AnswerRequest
 from services.retrainer.handlers.follow_trials import FollowTrials
-from services.retrainer.handlers.register_version import RegisterVersion, SetAliases
+from services.retrainer.handlers.register_version import RegisterVersion
+from services.retrainer.handlers.set_aliases import SetAliases
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEARD = ("degradations", "retraining", "experiments", "rollbacks")

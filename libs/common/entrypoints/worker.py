@@ -5,8 +5,9 @@ Faust shares out the control topics and elects the leader; nothing else of it is
 - An agent acknowledges a record when its handler has returned, never before: a crash repeats it, so handlers
   are idempotent. Retryable is retried in place; any other error ends the worker, its record not acknowledged.
 - Faust has no say in signals, logging or the loop. It starts and stops with our Stop.
-- A watchdog asks the broker where the log ends. When there is more to read, nothing is being handled and
-  nothing moves for `stall_ms`, it raises: the process exits with 1 and the supervisor starts a new one.
+- A watchdog (`watchdog.py`) asks the broker where the log ends. When there is more to read, nothing is
+  being handled and nothing moves for `stall_ms`, it raises: the process exits with 1 and the supervisor
+  starts a new one.
 """
 
 import asyncio
@@ -14,24 +15,25 @@ import logging
 import random
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import faust
-from faust.types import TP, EventT, StreamT
+from faust.types import EventT, StreamT
 
-from libs.common.bus.ports import Record
+from libs.common.bus.ports import Record, TopicPartition
 from libs.common.clock import Clock
+from libs.common.entrypoints.watchdog import Progress, Watchdog
 from libs.common.errors import Retryable
 from libs.common.lifecycle import Stop
 from libs.common.telemetry.health import Health
+from libs.common.telemetry.names import EVENTS_IN, HANDLER_DURATION, collector
 
 log = logging.getLogger(__name__)
 
 RecordHandler = Callable[[Record], Awaitable[None]]
 Tick = Callable[[], Awaitable[None]]
 
-WATCH_INTERVAL_MS = 1_000
 BUFFERED_RECORDS = 256
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 100, 5_000
 
@@ -49,15 +51,6 @@ class FaustSettings:
     stop_deadline_ms: int = 5_000
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What the watchdog looks at: the next offset of each partition, and how many handlers are at work."""
-
-    next_offsets: dict[TP, int] = field(default_factory=dict)
-    at_work: int = 0
-    moved_at_ms: float = 0.0
-
-
 class FaustWorker:
     """One worker. `listen` and `every` first, then `run` once. The topics must exist."""
 
@@ -69,7 +62,8 @@ class FaustWorker:
         self._app = _make_app(settings, self._datadir.name)
         self._app.on_partitions_assigned.connect(self._on_assigned)
         self._topics: set[str] = set()
-        self._progress = _Progress()
+        self._progress = Progress(clock)
+        self._watchdog = Watchdog(self._progress, stall_ms=settings.stall_ms, clock=clock, health=health)
         self._failed: asyncio.Future[None] | None = None
         self._stop: Stop | None = None
         health.require("faust", "joining the group")
@@ -100,17 +94,15 @@ class FaustWorker:
         async def guarded() -> None:
             if self._stop is None or self._stop.is_set():
                 return
-            self._progress.at_work += 1
-            try:
-                await tick()
-                self._health.ok("timer")
-            except Retryable as error:
-                self._health.failing("timer", error.message)
-                log.warning("timer: %s; again in %d ms", error, interval_ms)
-            except Exception as error:  # noqa: BLE001 - run() raises it
-                self._fail(error)
-            finally:
-                self._progress.at_work -= 1
+            with self._progress.working():
+                try:
+                    await tick()
+                    self._health.ok("timer")
+                except Retryable as error:
+                    self._health.failing("timer", error.message)
+                    log.warning("timer: %s; again in %d ms", error, interval_ms)
+                except Exception as error:  # noqa: BLE001 - run() raises it
+                    self._fail(error)
 
         self._app.timer(interval_ms / 1_000, on_leader=True, name="leader")(guarded)
 
@@ -118,11 +110,16 @@ class FaustWorker:
         """Work until `stop` is set. Raises the first error of a handler, a timer, Faust or the watchdog."""
         self._stop = stop
         self._failed = asyncio.get_running_loop().create_future()
-        self._progress.moved_at_ms = self._clock.monotonic_ms()
+        self._progress.moved()
         started = asyncio.ensure_future(self._app.start())
         tasks = [
             asyncio.ensure_future(each)
-            for each in (self._live(started), self._watch(stop), stop.wait(), self._failure())
+            for each in (
+                self._live(started),
+                self._watchdog.run(self._behind, stop),
+                stop.wait(),
+                self._failure(),
+            )
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -175,19 +172,17 @@ class FaustWorker:
         assert self._stop is not None
         if self._stop.is_set():
             await asyncio.Event().wait()
-        self._progress.at_work += 1
-        try:
-            done = await self._handle(record, handle, self._stop)
-        except Exception as error:
-            log.exception("%s-%d@%d: not handled", record.topic, record.partition, record.offset)
-            self._fail(error)
-            done = False
-        finally:
-            self._progress.at_work -= 1
+        with self._progress.working(), collector(HANDLER_DURATION).labels(record.topic).time():
+            try:
+                done = await self._handle(record, handle, self._stop)
+            except Exception as error:
+                log.exception("%s-%d@%d: not handled", record.topic, record.partition, record.offset)
+                self._fail(error)
+                done = False
         if not done:
             await asyncio.Event().wait()
-        self._progress.next_offsets[TP(record.topic, record.partition)] = record.offset + 1
-        self._progress.moved_at_ms = self._clock.monotonic_ms()
+        collector(EVENTS_IN).labels(record.topic).inc()
+        self._progress.handled(TopicPartition(record.topic, record.partition), record.offset)
 
     async def _handle(self, record: Record, handle: RecordHandler, stop: Stop) -> bool:
         """Return True once handled, False when the worker stops before a retry."""
@@ -207,40 +202,19 @@ class FaustWorker:
 
     async def _on_assigned(self, *_: Any, **__: Any) -> None:
         self._health.ok("faust")
-        self._progress.next_offsets.clear()
-        self._progress.moved_at_ms = self._clock.monotonic_ms()
-
-    async def _watch(self, stop: Stop) -> None:
-        """Raise Retryable when the consumer stands still. Gives the heartbeat."""
-        while not await stop.sleep(WATCH_INTERVAL_MS):
-            self._health.beat()
-            try:
-                behind = await asyncio.wait_for(self._behind(), WATCH_INTERVAL_MS / 1_000 * 5)
-            except Exception as error:  # noqa: BLE001 - part of what the watchdog reports
-                # The broker is away, or the consumer's thread is dead: either way nothing is known to move.
-                behind = f"the end of the log is unknown ({type(error).__name__}: {error})"
-            now_ms = self._clock.monotonic_ms()
-            if not behind or self._progress.at_work:
-                self._progress.moved_at_ms = now_ms
-            elif now_ms - self._progress.moved_at_ms > self._settings.stall_ms:
-                raise Retryable(f"the consumer stands still for {self._settings.stall_ms} ms: {behind}")
+        self._progress.reassigned()
 
     async def _behind(self) -> str:
         """Return what there is to read and has not been, "" when nothing is."""
         consumer = self._app.consumer
-        mine = [tp for tp in consumer.assignment() if tp.topic in self._topics]
+        mine = [place for place in consumer.assignment() if place.topic in self._topics]
         if not mine:
-            return "" if self._health_knows_group() else "not yet in the group"
+            return "not yet in the group" if "faust" in self._health.reasons() else ""
         ends = await consumer.highwaters(*mine)
-        for tp in mine:
-            if tp not in self._progress.next_offsets:
-                position = await consumer.position(tp)
-                self._progress.next_offsets.setdefault(tp, position or 0)
-        lags = {tp: ends[tp] - self._progress.next_offsets[tp] for tp in mine}
-        return ", ".join(f"{tp.topic}-{tp.partition}: {lag} records" for tp, lag in lags.items() if lag > 0)
-
-    def _health_knows_group(self) -> bool:
-        return "faust" not in self._health.reasons()
+        for place in mine:
+            if not self._progress.knows(TopicPartition(*place)):
+                self._progress.begins_at(TopicPartition(*place), await consumer.position(place) or 0)
+        return self._progress.lag({TopicPartition(*place): ends[place] for place in mine})
 
 
 def _make_app(settings: FaustSettings, datadir: str) -> faust.App:

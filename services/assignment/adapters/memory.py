@@ -10,7 +10,7 @@ from services.assignment.adapters.messages import messages_of
 from services.assignment.domain.change import Change, Past
 from services.assignment.domain.life import ENDED
 from services.assignment.domain.model_record import ModelRecord
-from services.assignment.domain.rule_set import Ended, Snapshot
+from services.assignment.domain.rule_set import Snapshot
 from services.assignment.ports import MAX_ENDED
 
 
@@ -20,7 +20,6 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._past: dict[str, list[Past]] = {}
-        self._winners: dict[str, str | None] = {}
         self._models: dict[str, ModelRecord] = {}
         self._revision = 0
         self.down = False
@@ -62,7 +61,6 @@ class MemoryStore:
         for change in changes:
             self._take_in(change, past, models)
         self._past, self._models = past, models
-        self._winners |= {each.experiment.experiment_id: each.winner for each in changes}
         self._revision += 1
         for change in changes:
             self.told.extend(messages_of(change, self._clock))
@@ -86,7 +84,7 @@ class MemoryStore:
     async def snapshot(self) -> Snapshot:
         """Return everything that the rules depend on."""
         newest = await self.experiments(state=None, limit=len(self._past))
-        ended = [Ended(each, self._winners[each.experiment_id]) for each in newest if each.state in ENDED]
+        ended = [each for each in newest if each.state in ENDED]
         return Snapshot(
             self._revision,
             tuple(sorted((each for each in newest if each.live), key=lambda each: each.experiment_id)),

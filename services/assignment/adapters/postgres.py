@@ -15,7 +15,7 @@ from services.assignment.adapters.messages import messages_of
 from services.assignment.domain.change import Change, Past
 from services.assignment.domain.life import ENDED
 from services.assignment.domain.model_record import ModelRecord
-from services.assignment.domain.rule_set import Ended, Snapshot
+from services.assignment.domain.rule_set import Snapshot
 from services.assignment.ports import MAX_ENDED
 
 _LIVE = sorted(LIVE_STATES)
@@ -23,12 +23,12 @@ _ENDED = sorted(ENDED)
 
 
 _INSERT = """
-    INSERT INTO experiments (experiment_id, revision, state, trial_of, winner, updated_at_ms, body)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (experiment_id) DO NOTHING RETURNING revision
+    INSERT INTO experiments (experiment_id, revision, state, trial_of, updated_at_ms, body)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (experiment_id) DO NOTHING RETURNING revision
 """
 _UPDATE = """
     UPDATE experiments
-    SET revision = $2, state = $3, trial_of = $4, winner = $5, updated_at_ms = $6, body = $7
+    SET revision = $2, state = $3, trial_of = $4, updated_at_ms = $5, body = $6
     WHERE experiment_id = $1 AND revision = $2 - 1 RETURNING revision
 """
 
@@ -128,7 +128,7 @@ class PostgresStore:
                     "SELECT body FROM experiments WHERE state = ANY($1) ORDER BY experiment_id", _LIVE
                 )
                 ended = await connection.fetch(
-                    "SELECT body, winner FROM experiments WHERE state = ANY($1)"
+                    "SELECT body FROM experiments WHERE state = ANY($1)"
                     " ORDER BY updated_at_ms DESC, experiment_id LIMIT $2",
                     _ENDED,
                     MAX_ENDED,
@@ -137,7 +137,7 @@ class PostgresStore:
         return Snapshot(
             int(revision),
             tuple(Experiment.model_validate_json(row["body"]) for row in live),
-            tuple(Ended(Experiment.model_validate_json(row["body"]), row["winner"]) for row in ended),
+            tuple(Experiment.model_validate_json(row["body"]) for row in ended),
             tuple(ModelRecord.model_validate_json(row["body"]) for row in models),
         )
 
@@ -170,7 +170,6 @@ async def _write_experiment(connection: Connection, change: Change) -> None:
         experiment.revision,
         experiment.state,
         experiment.model if trial else None,
-        change.winner,
         experiment.updated_at_ms,
         experiment.to_json().decode(),
     )

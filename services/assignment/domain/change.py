@@ -26,8 +26,6 @@ class Change:
 
     experiment: Experiment
     verdict_id: str | None = None
-    winner: str | None = None
-    """Of a promotion: the variant that serves from now on."""
     rollback: Rollback | None = None
     model: ModelRecord | None = None
     """The model's record as it is from now on, where the change concerns it."""

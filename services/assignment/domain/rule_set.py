@@ -13,20 +13,12 @@ Document = dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """An experiment that has ended, and the variant that took over (None: control stayed)."""
-
-    experiment: Experiment
-    winner: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that the rules depend on, at one revision."""
 
     revision: int
     live: tuple[Experiment, ...]
-    ended: tuple[Ended, ...]
+    ended: tuple[Experiment, ...]
     models: tuple[ModelRecord, ...]
 
 
@@ -72,9 +64,8 @@ def _experiment(experiment: Experiment, closed: str) -> Document:
     }
 
 
-def _ended(ended: Ended) -> Document:
-    experiment = ended.experiment
-    served = experiment.variant(ended.winner or experiment.control)
+def _ended(experiment: Experiment) -> Document:
+    served = experiment.variant(experiment.promoted_variant or experiment.control)
     return _experiment(experiment, SETTLED) | {
         "control": served.key,
         "defers_to": experiment.model if _is_trial(experiment) else None,

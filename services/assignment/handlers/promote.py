@@ -18,11 +18,12 @@ async def promote(desk: Desk, order: Order) -> Experiment:
     """
     experiment = await experiment_of(desk.store, order.experiment_id)
     winner = _winner(experiment, order.variant)
-    after = change(experiment, Verb.PROMOTE, Note(order.by, order.reason, desk.clock.now_ms()))
+    note = Note(order.by, order.reason, desk.clock.now_ms())
+    after = change(experiment, Verb.PROMOTE, note).model_copy(update={"promoted_variant": winner.key})
     record: ModelRecord | None = None
     if experiment.kind is ExperimentKind.CHAMPION_CHALLENGER and experiment.model and winner.model_version:
         record = (await record_of(desk.store, experiment.model)).promote(winner.model_version)
-    await desk.store.save([Change(after, verdict_id=order.verdict_id, winner=winner.key, model=record)])
+    await desk.store.save([Change(after, verdict_id=order.verdict_id, model=record)])
     await after_end(desk, after)
     return after
 

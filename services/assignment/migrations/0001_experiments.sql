@@ -4,7 +4,6 @@ CREATE TABLE experiments (
     revision bigint NOT NULL,
     state text NOT NULL,
     trial_of text,                       -- the model, of a champion_challenger experiment
-    winner text,                         -- the variant that took over, of a promoted one
     updated_at_ms bigint NOT NULL,
     body json NOT NULL
 );

@@ -16,7 +16,8 @@ from libs.common.retry import Backoff
 from libs.common.telemetry.health import Health
 from services.retrainer.domain.runs import Run
 from services.retrainer.handlers.advance_run import AdvanceRun
-from services.retrainer.handlers.register_version import RegisterVersion, SetAliases
+from services.retrainer.handlers.register_version import RegisterVersion
+from services.retrainer.handlers.set_aliases import SetAliases
 from services.retrainer.ports import Store
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from libs.common.clock import Clock
 from libs.common.errors import NotFound, Refused
 from schemas.health import Severity
-from schemas.versions import ModelState, ModelVersion, Registration
+from schemas.versions import ModelVersion, Registration
 from services.retrainer.domain import alerts, versions
 from services.retrainer.ports import Registry, Store, Transaction
 
@@ -75,27 +75,3 @@ class RegisterVersion:
         open_alert = await transaction.open_alert(alerts.REGISTRATION)
         alert = alerts.raised(problem, registration.model, open_alert, self.clock.now_ms())
         await transaction.save_alert(alert)
-
-
-@dataclass(frozen=True, slots=True)
-class SetAliases:
-    """Let the registry's aliases `champion` and `challenger` follow the state, which is the record."""
-
-    store: Store
-    registry: Registry
-    clock: Clock
-
-    async def __call__(self, state: ModelState) -> None:
-        """Set both aliases of one model. Raises Retryable when the registry is away: they are still due."""
-        for alias, version in (("champion", state.champion), ("challenger", state.challenger)):
-            try:
-                await self.registry.set_alias(state.model, alias, version.version if version else None)
-            except NotFound as error:
-                await self._tell(state.model, f"alias {alias}: {error.message}")
-        await self.store.aliased(state.model, state.revision)
-
-    async def _tell(self, model: str, detail: str) -> None:
-        async with self.store.transaction(model) as transaction:
-            problem = alerts.Problem(alerts.REGISTRY, Severity.HIGH, detail)
-            open_alert = await transaction.open_alert(alerts.REGISTRY)
-            await transaction.save_alert(alerts.raised(problem, model, open_alert, self.clock.now_ms()))

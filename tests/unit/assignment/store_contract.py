@@ -212,18 +212,20 @@ class StoreContract:
         assert await place.store.rules_revision() > middle
 
     async def test_snapshot_is_whole(self, place: Place) -> None:
-        """A snapshot holds what is live, what has ended with its winner, the models, and its revision."""
+        """A snapshot holds what is live, what has ended with who won, the models, and its revision."""
         live, ended, drafted, model = fresh(), fresh(), fresh(), fresh()
         count = await place.store.live_count()
         running_now = await running(place.store, live)
-        over = change(await running(place.store, ended), Verb.PROMOTE, NOTE)
-        await place.store.save([Change(over, winner="treatment")])
+        over = change(await running(place.store, ended), Verb.PROMOTE, NOTE).model_copy(
+            update={"promoted_variant": "treatment"}
+        )
+        await place.store.save([Change(over)])
         await place.store.save([Change(draft(definition(drafted), NOTE))])
         await place.store.save_model(ModelRecord(model=model).with_champion("1"))
         snapshot = await place.store.snapshot()
         assert snapshot.revision == await place.store.rules_revision()
         assert running_now in snapshot.live
         assert {each.experiment_id for each in snapshot.live}.isdisjoint({ended, drafted})
-        assert [each.winner for each in snapshot.ended if each.experiment == over] == ["treatment"]
+        assert [each for each in snapshot.ended if each.experiment_id == ended] == [over]
         assert [each.champion for each in snapshot.models if each.model == model] == ["1"]
         assert await place.store.live_count() == count + 1

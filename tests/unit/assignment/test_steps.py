@@ -139,7 +139,7 @@ async def test_promotion_among_several_names_one() -> None:
             await promote(place, order(variant=key))
         assert refusal.value.next_step == "name one of: red, green"
     assert (await promote(place, order(variant="green"))).state == "promoted"
-    assert (await place.store.snapshot()).ended[0].winner == "green"
+    assert (await place.store.snapshot()).ended[0].promoted_variant == "green"
 
 
 async def test_number_of_live_experiments_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

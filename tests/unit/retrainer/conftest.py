@@ -15,7 +15,8 @@ from services.retrainer.domain.validation import Thresholds
 from services.retrainer.handlers.advance_run import AdvanceRun, Pace, Recipe
 from services.retrainer.handlers.answer_request import AnswerRequest
 from services.retrainer.handlers.follow_trials import FollowTrials
-from services.retrainer.handlers.register_version import RegisterVersion, SetAliases
+from services.retrainer.handlers.register_version import RegisterVersion
+from services.retrainer.handlers.set_aliases import SetAliases
 from services.retrainer.ports import TrainingResult
 
 HOUR_MS = 3_600_000
