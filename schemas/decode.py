@@ -37,10 +37,9 @@ def _place(steps: tuple[int | str, ...], event: object, *, missing: bool) -> str
     path: list[str] = []
     here = event
     for number, step in enumerate(steps, 1):
-        if isinstance(here, dict) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
+        known = here if isinstance(here, dict) else dict(enumerate(here)) if isinstance(here, list) else {}
+        if step in known:
+            here = known[step]
         elif not (missing and number == len(steps)):
             continue
         path.append(str(step))

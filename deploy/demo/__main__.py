@@ -6,7 +6,6 @@ import sys
 import time
 
 from rich.console import Console
-from trimtab import Trimtab
 
 from deploy.demo.acts import act_a, act_b, act_c, offline
 from deploy.demo.api import ActFailed, Api
@@ -16,6 +15,7 @@ from deploy.demo.offline import MODEL
 from deploy.demo.screen import Screen
 from deploy.demo.traffic import Plan, Traffic
 from deploy.demo.watch import Stage
+from trimtab import Trimtab
 
 NEEDED = ("GATEWAY_URL", "ASSIGNMENT_URL", "MLFLOW_TRACKING_URI")
 

@@ -2,13 +2,12 @@
 
 import time
 
-from trimtab import Trimtab
-
 from deploy.demo.api import ActFailed
 from deploy.demo.ledger import Ledger
 from deploy.demo.offline import MODEL
 from deploy.demo.screen import Compared
 from deploy.demo.watch import Stage
+from trimtab import Trimtab
 
 SETTLE_DEADLINE_S = 60
 

@@ -12,11 +12,11 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 import numpy as np
-from trimtab import Trimtab
 
 from deploy.demo.digits import FEATURES, Images, jitter, load_pools, sensor_fault
 from deploy.demo.ledger import CONVERSION
 from deploy.demo.registry import Classifier, load_version
+from trimtab import Trimtab
 
 TICK_S = 0.05
 MAX_PER_TICK = 200

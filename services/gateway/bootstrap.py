@@ -27,6 +27,8 @@ async def run_http(settings: GatewaySettings, stop: Stop) -> None:
     """Serve until `stop`. Raises Retryable when Kafka does not answer within the start-up deadline."""
     clock = SystemClock()
     health = Health(clock)
+    health.require("kafka")
+    health.require("http")
     ops = OpsServer(settings.host, settings.telemetry_port, health)
     ops.start()
     try:
@@ -40,7 +42,6 @@ async def serve_gateway(
     bus: Bus, settings: GatewaySettings, stop: Stop, *, clock: Clock, health: Health
 ) -> None:
     """Serve on any bus until `stop`: the same wiring for Kafka and for tests."""
-    health.require("kafka")
     deadline_ms = settings.startup_deadline_ms
     await retry(lambda: bus.admin().ensure_topics(TOPICS), clock=clock, deadline_ms=deadline_ms, what="Kafka")
     producer = bus.producer()
@@ -73,7 +74,13 @@ async def serve_gateway(
     try:
         await supervise(
             stop,
-            http=serve(build(gateway, settings), settings.host, settings.gateway_port, stop),
+            http=serve(
+                build(gateway, settings),
+                settings.host,
+                settings.gateway_port,
+                stop,
+                on_listening=lambda port: health.ok("http"),
+            ),
             follower=follower.run(stop),
         )
     finally:

@@ -12,6 +12,7 @@ from libs.common.bus.ports import Message, Producer, Record
 from libs.common.clock import Clock
 from libs.common.errors import LineStopped
 from libs.common.ids import derived_id
+from libs.common.telemetry.names import DEAD_LETTERS, collector
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class DeadLetters:
         self._stop_past_the_limit(record, reason)
         await self._producer.send(dead_letter(record, reason, source=self._source, clock=self._clock))
         log.warning("buried %s-%d@%d: %s", record.topic, record.partition, record.offset, reason)
+        collector(DEAD_LETTERS).labels(record.topic).inc()
         self._tally.add(good=False, count=1)
         self._first_of_run = self._first_of_run or record
 

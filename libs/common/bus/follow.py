@@ -12,6 +12,7 @@ from libs.common.clock import Clock
 from libs.common.errors import Conflict, Fenced, Misconfigured, Poison, Refused, Retryable
 from libs.common.lifecycle import Stop
 from libs.common.telemetry.health import Health
+from libs.common.telemetry.names import EVENTS_IN, HANDLER_DURATION, collector
 from schemas.decode import Malformed, decode
 from schemas.event import Contract
 
@@ -87,8 +88,10 @@ class Follower:
     async def _handle(self, record: Record, stop: Stop) -> bool:
         if record.value is None:
             return True
-        with handling(record):
-            return await self._patiently(partial(self._once, record, record.value), stop)
+        with handling(record), collector(HANDLER_DURATION).labels(record.topic).time():
+            done = await self._patiently(partial(self._once, record, record.value), stop)
+        collector(EVENTS_IN).labels(record.topic).inc(done)
+        return done
 
     async def _once(self, record: Record, value: bytes) -> None:
         try:

@@ -32,6 +32,15 @@ class Series(Generic[MetricT]):
 # Reading and writing the bus
 EVENTS_IN = Series("trimtab_events_in_total", Counter, "Records read from a topic and handled.", ("topic",))
 EVENTS_OUT = Series("trimtab_events_out_total", Counter, "Records acknowledged by the bus.", ("topic",))
+EVENTS_NOT_OUT = Series(
+    "trimtab_events_not_out_total", Counter, "Records that the bus did not take, or not in time.", ("topic",)
+)
+EVENTS_IGNORED = Series(
+    "trimtab_events_ignored_total",
+    Counter,
+    "Facts, or values in them, that were read and count for nothing: repeated, late, or beyond a limit.",
+    ("reason",),
+)
 DEAD_LETTERS = Series("trimtab_dead_letters_total", Counter, "Records buried as poison.", ("topic",))
 LAG = Series(
     "trimtab_lag_records", Gauge, "Records in the log that are not handled yet.", ("topic", "partition")
@@ -67,6 +76,13 @@ HTTP_DURATION = Series(
     _SHORT,
 )
 
+EVENTS_TAKEN = Series(
+    "trimtab_gateway_events_total",
+    Counter,
+    "Events that callers handed to the gateway: accepted, rejected, or to be sent again.",
+    ("outcome",),
+)
+
 # What the loop decides
 VERDICTS = Series("trimtab_verdicts_total", Counter, "Verdicts published by metrics.", ("kind",))
 ROLLBACKS = Series("trimtab_rollbacks_total", Counter, "Rollbacks carried out by assignment.")
@@ -79,9 +95,12 @@ CANDIDATES = Series("trimtab_candidate_versions_total", Counter, "Versions regis
 COUNTERS = (
     EVENTS_IN,
     EVENTS_OUT,
+    EVENTS_NOT_OUT,
+    EVENTS_IGNORED,
     DEAD_LETTERS,
     LEASES_LOST,
     HTTP_REQUESTS,
+    EVENTS_TAKEN,
     VERDICTS,
     ROLLBACKS,
     ALERTS,

@@ -20,8 +20,6 @@ async def roll_back(desk: Desk, order: Order) -> Experiment:
     record: ModelRecord | None = None
     if experiment.model is not None and rollback.model_versions:
         record = (await record_of(desk.store, experiment.model)).quarantine(rollback.model_versions)
-    await desk.store.save(
-        [Change(after, verdict_id=order.verdict_id, rollback=rollback, model=record)]
-    )
+    await desk.store.save([Change(after, verdict_id=order.verdict_id, rollback=rollback, model=record)])
     await after_end(desk, after)
     return after

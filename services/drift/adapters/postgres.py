@@ -12,6 +12,7 @@ from libs.common.db.outbox import enqueue
 from libs.common.db.pool import Connection, Pool, outages
 from schemas.versions import ModelState
 from services.drift.adapters.rows import unpack_body
+from services.drift.adapters.told import count_told
 from services.drift.domain.journal import Journal
 from services.drift.domain.rows import Progress, Tally, VersionKey, VersionTotal, WindowBody
 
@@ -56,7 +57,9 @@ class PostgresLedger:
         with outages("judging"):
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_LOCK)
-                yield PostgresDesk(connection)
+                desk = PostgresDesk(connection)
+                yield desk
+        count_told(desk.told)
 
     async def learn(self, state: ModelState) -> None:
         """Keep a model's state, unless a later revision is known."""
@@ -69,6 +72,8 @@ class PostgresDesk:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.told: list[Message] = []
+        """What is in the outbox once the transaction is committed."""
 
     async def progress(self) -> Mapping[int, Progress]:
         """Return how far each partition has come."""
@@ -134,3 +139,4 @@ class PostgresDesk:
     async def enqueue(self, message: Message) -> None:
         """Add a message to the outbox."""
         await enqueue(self._connection, message)
+        self.told.append(message)

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from collections import Counter
 
 import msgspec
 import zstandard
 
 from libs.common.db.pool import Connection
+from libs.common.telemetry.names import EVENTS_IGNORED, collector
 from services.drift.adapters.examples import ExampleDataset
-from services.drift.domain.rows import DriftRows, WindowBody
+from services.drift.domain.rows import DriftRows, Progress, WindowBody
 
 _WINDOW = """
 INSERT INTO windows (model, version, start_ms, partition, predictions, real_valued, labelled, correct, body)
@@ -23,8 +25,10 @@ ON CONFLICT (model, version, partition) DO UPDATE
 SET predictions = excluded.predictions, labelled = excluded.labelled
 """
 _PROGRESS = """
+WITH before AS (SELECT left_out FROM progress WHERE partition = $1)
 INSERT INTO progress (partition, watermark_ms, left_out) VALUES ($1, $2, $3)
 ON CONFLICT (partition) DO UPDATE SET watermark_ms = excluded.watermark_ms, left_out = excluded.left_out
+RETURNING (SELECT left_out FROM before)
 """
 _LEVEL = 1
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -53,8 +57,16 @@ class RowWriter:
         await connection.executemany(
             _TOTAL, [(*each.key, partition, each.predictions, each.labelled) for each in rows.totals]
         )
-        left_out = json.dumps(rows.progress.left_out)
-        await connection.execute(_PROGRESS, partition, rows.progress.watermark_ms, left_out)
+        await _write_progress(connection, partition, rows.progress)
+
+
+async def _write_progress(connection: Connection, partition: int, progress: Progress) -> None:
+    """Write it, and count for telemetry what was left out since it was last written, by whomever. A write
+    that is not committed is counted again: the exact figures are those in the table."""
+    left_out = progress.left_out
+    before = await connection.fetchval(_PROGRESS, partition, progress.watermark_ms, json.dumps(left_out))
+    for reason, count in (Counter(left_out) - Counter(json.loads(before or "{}"))).items():
+        collector(EVENTS_IGNORED).labels(reason).inc(count)
 
 
 def pack_body(body: WindowBody) -> bytes:

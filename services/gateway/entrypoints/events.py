@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 
 from libs.common.errors import Refused
+from libs.common.telemetry.names import EVENTS_TAKEN, collector
 from services.gateway.domain.intake import parse_body
 from services.gateway.handlers.take_events import TakeEvents, Taken
 
@@ -39,6 +40,9 @@ def routes(take_events: TakeEvents) -> APIRouter:
 
 
 def _answer(taken: Taken) -> JSONResponse:
+    outcomes = {"accepted": taken.accepted, "rejected": len(taken.rejected), "retry": len(taken.retry)}
+    for outcome, count in outcomes.items():
+        collector(EVENTS_TAKEN).labels(outcome).inc(count)
     content: dict[str, Any] = {
         "accepted": taken.accepted,
         "rejected": [

@@ -18,7 +18,11 @@ class Outcomes:
     swept_units: int = 0
     """Units forgotten: conversions, but no exposure within the lateness."""
 
+    def ignored(self) -> dict[str, int]:
+        """Return how many events counted for nothing, by reason."""
+        counts = {each.name: int(getattr(self, each.name)) for each in fields(self)}
+        return {name: count for name, count in counts.items() if name != "swept_units"}
+
     def over_limits(self) -> dict[str, int]:
         """Return the counts of events that met a limit, without those that are 0."""
-        counts = {each.name: int(getattr(self, each.name)) for each in fields(self)}
-        return {name: count for name, count in counts.items() if count and name.startswith("over_")}
+        return {name: n for name, n in self.ignored().items() if n and name.startswith("over_")}

@@ -1,7 +1,6 @@
 """The ingest process: plans first, then the line over `exposures` and `conversions`."""
 
 import gc
-import logging
 
 from libs.common.bus.follow import Follower
 from libs.common.lifecycle import Stop, supervise
@@ -9,10 +8,7 @@ from libs.common.partitions.line import Line
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows
 from services.metrics.entrypoints.definitions import caught_up
-
-log = logging.getLogger(__name__)
-
-REPORT_INTERVAL_MS = 60_000
+from services.metrics.entrypoints.outcomes import count_outcomes, report_outcomes
 
 
 async def ingest(follower: Follower, line: Line[PartitionRows], outcomes: Outcomes, stop: Stop) -> None:
@@ -28,18 +24,9 @@ async def ingest(follower: Follower, line: Line[PartitionRows], outcomes: Outcom
         stop,
         definitions=follower.run(stop),
         line=line_after_plans(),
-        outcomes=report_outcomes(outcomes, stop),
+        report=report_outcomes(outcomes, stop),
+        telemetry=count_outcomes(outcomes, stop),
     )
-
-
-async def report_outcomes(outcomes: Outcomes, stop: Stop, *, interval_ms: int = REPORT_INTERVAL_MS) -> None:
-    """Say which limits were met since the last time, until `stop`."""
-    said = outcomes.over_limits()
-    while not await stop.sleep(interval_ms):
-        found = outcomes.over_limits()
-        if found != said:
-            log.warning("events ignored at a limit since the start (see IngestLimits): %s", found)
-        said = found
 
 
 def tune_collector() -> None:

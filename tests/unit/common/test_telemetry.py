@@ -1,5 +1,6 @@
 """Series, log lines and traces."""
 
+import ast
 import json
 import logging
 import re
@@ -15,8 +16,12 @@ from libs.common.settings import Settings
 from libs.common.telemetry import names
 from libs.common.telemetry.logs import JsonFormatter, TextFormatter, Throttle
 from libs.common.telemetry.setup import configure
+from tests.architecture.tree import sources
 
-BOUNDED_LABELS = {"topic", "partition", "method", "route", "status", "kind", "severity", "state", "cause"}
+BOUNDED_LABELS = {
+    "topic", "partition", "method", "route", "status", "kind", "severity", "state", "cause", "reason",
+    "outcome",
+}  # fmt: skip
 ALL = (*names.COUNTERS, *names.GAUGES, *names.HISTOGRAMS)
 
 
@@ -34,6 +39,22 @@ def test_every_series_is_well_named() -> None:
 def test_the_list_holds_every_series() -> None:
     """A series that is defined is listed: the list is the whole truth."""
     assert {each for each in vars(names).values() if isinstance(each, names.Series)} == set(ALL)
+
+
+def test_every_series_is_emitted() -> None:
+    """Somewhere in the product each series of the list is asked for by `collector(NAME)`: none is dead."""
+    emitted = {
+        node.args[0].id
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "collector"
+        and node.args
+        and isinstance(node.args[0], ast.Name)
+    }
+    listed = {name for name, each in vars(names).items() if isinstance(each, names.Series)}
+    assert listed - emitted == set()
 
 
 def test_a_collector_is_made_once() -> None:

@@ -14,12 +14,13 @@ from libs.common.lifecycle import Stop
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.memory import MemoryPartitionStore
 from libs.common.telemetry.health import Health
+from libs.common.telemetry.names import EVENTS_IGNORED, collector
 from schemas.facts import Conversion, Exposure
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.partition import MetricsPartitions
 from services.metrics.domain.rows import ExperimentRow, PartitionRows
-from services.metrics.entrypoints.ingest import report_outcomes
+from services.metrics.entrypoints.outcomes import count_outcomes, report_outcomes
 from tests.unit.metrics.events import Event, as_reference, conversion, experiment, exposure, known, topic_of
 from tests.world.metrics_reference import Counts, Expected, Reference, reference
 
@@ -185,3 +186,21 @@ async def test_limits_that_are_met_are_said(caplog: pytest.LogCaptureFixture) ->
             await asyncio.sleep(0.002)
     stop.set("said")
     await task
+
+
+async def test_ignored_events_are_counted_for_telemetry() -> None:
+    """Each reason's counter grows by what is new, the last of it when the process stops."""
+    outcomes, stop = Outcomes(duplicates=2), Stop()
+    counter = collector(EVENTS_IGNORED)
+    before = {reason: counter.labels(reason)._value.get() for reason in ("duplicates", "over_units")}
+
+    def grown(reason: str) -> float:
+        return counter.labels(reason)._value.get() - before[reason]
+
+    task = asyncio.create_task(count_outcomes(outcomes, stop, interval_ms=1))
+    await until(lambda: grown("duplicates") == 2, task)
+    outcomes.duplicates = 5
+    outcomes.over_units = 1
+    stop.set("counted")
+    await task
+    assert (grown("duplicates"), grown("over_units")) == (5, 1)

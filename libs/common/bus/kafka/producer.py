@@ -20,6 +20,7 @@ from libs.common.bus.kafka.limits import (
 from libs.common.bus.partitioner import choose_partition
 from libs.common.bus.ports import Message, Position
 from libs.common.bus.rules import check_topics, too_large
+from libs.common.bus.sent import counted
 from libs.common.clock import Clock
 from libs.common.errors import Misconfigured, Refused, Retryable
 
@@ -67,12 +68,14 @@ class KafkaProducer:
         try:
             producer = await self._whole()
         except Retryable as error:
-            return [error] * len(messages)
+            return counted(messages, [error] * len(messages))
         queued = await self._queue(producer, messages)
         waiting = [future for future in queued if isinstance(future, asyncio.Future)]
         if waiting:
             await asyncio.wait(waiting, timeout=SEND_TIMEOUT_MS / 1_000)
-        return [self._answer(message, each) for message, each in zip(messages, queued, strict=True)]
+        return counted(
+            messages, [self._answer(message, each) for message, each in zip(messages, queued, strict=True)]
+        )
 
     async def _queue(
         self, producer: AIOKafkaProducer, messages: Sequence[Message]

@@ -8,6 +8,7 @@ from libs.common.bus.memory.cluster import Client, Cluster
 from libs.common.bus.partitioner import partition_of
 from libs.common.bus.ports import Message, Position, Record, TopicPartition
 from libs.common.bus.rules import check_topics, too_large
+from libs.common.bus.sent import counted
 from libs.common.clock import Clock
 from libs.common.errors import Refused, Retryable
 
@@ -48,7 +49,7 @@ class MemoryProducer(Client):
         await asyncio.sleep(0)
         answers = [self._answer(message) for message in messages]
         self._cluster.wake()
-        return answers
+        return counted(messages, answers)
 
     def _answer(self, message: Message) -> Position | Retryable | Refused:
         try:
