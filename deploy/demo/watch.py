@@ -86,6 +86,12 @@ def health_in(api: Api, version: str, states: tuple[str, ...]) -> Json | None:
     return None
 
 
+def drifted(api: Api, version: str) -> Json | None:
+    """Return the health of a version once at least one of its features drifted."""
+    health = health_in(api, version, ("drifting", "degraded"))
+    return health if health and health["drifted_features"] else None
+
+
 def wait_retrained(stage: Stage) -> tuple[str, Json]:
     """Wait until a degradation has led to a registered version; return its number and the retraining."""
     told = ""

@@ -19,16 +19,16 @@ from deploy.local.processes import leashed
 from deploy.local.progress import Announcer, fetch
 from deploy.local.running import INTERRUPTED, Running, Work, run_stack, wait_for_stop
 from deploy.local.session import Session, is_running
-from deploy.local.state import read_record
 
 TICK_S, PROGRAM_STOP_S = 0.05, 15.0
 
 
 def demo(up_home: Home, home: Home, arguments: list[str], console: Console) -> int:
-    """The whole demo: a fresh stack, then `deploy.demo` beside it. Uses the stack of `up` if that is up."""
+    """The whole demo: a fresh stack, then `deploy.demo` beside it; also where the stack of `up` is up."""
     command = (sys.executable, "-m", "deploy.demo", *arguments)
     if is_running(up_home):
-        return _beside_up(up_home, command, console)
+        # That one has the settings of production, with which the acts would take days.
+        console.print("What `make up` started goes on; the demo gets a stack of its own.")
     with closing(Session.open(home)) as session:
         _empty(home)
         fetch(home, os.environ, console)
@@ -84,22 +84,6 @@ async def _end(program: "subprocess.Popen[bytes]") -> None:
         while program.poll() is None and waited_s < PROGRAM_STOP_S:
             await asyncio.sleep(TICK_S)
             waited_s += TICK_S
-
-
-def _beside_up(home: Home, command: tuple[str, ...], console: Console) -> int:
-    record = read_record(home.state_file)
-    if record is None or record.phase != "ready" or "GATEWAY_URL" not in record.addresses:
-        raise StackError(
-            f"A stack is up in {home.root}, but it is not ready or has no services.",
-            "Stop it first (make down), or wait until it is ready.",
-        )
-    console.print("The stack of this checkout is up; the demo uses it, with its data and settings.")
-    program = _spawn(command, record.addresses)
-    try:
-        return program.wait()
-    except KeyboardInterrupt:
-        asyncio.run(_end(program))
-        return INTERRUPTED
 
 
 def _spawn(command: tuple[str, ...], addresses: Mapping[str, str]) -> "subprocess.Popen[bytes]":

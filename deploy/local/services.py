@@ -81,7 +81,9 @@ def service_parts(
 
 def _part(service: Service, home: Home, known: Mapping[str, str], ports: list[Port]) -> Part:
     telemetry_url = f"http://{LOOPBACK}:{ports[0].number}"
-    own = {"TELEMETRY_PORT": str(ports[0].number), "HOST": LOOPBACK}
+    # Scratch files stay under the stack's own folder, so that they go with it.
+    scratch = str(home.folder("scratch"))
+    own = {"TELEMETRY_PORT": str(ports[0].number), "HOST": LOOPBACK, "TMPDIR": scratch}
     if service.prefix:
         own[f"{service.prefix}_PORT"] = str(ports[1].number)
     absent = [name for name in service.needs if name not in known]

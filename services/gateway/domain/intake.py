@@ -14,6 +14,7 @@ from schemas.topics import TOPICS
 
 _FACT: TypeAdapter[Exposure | Prediction | Conversion | Feedback] = TypeAdapter(AnyFact)
 _TOPIC_OF = {kind: topic.name for topic in TOPICS.values() for kind in topic.carries}
+MAX_DIGITS = 400
 _TYPES = ("exposure", "prediction", "conversion", "feedback")
 
 
@@ -39,19 +40,24 @@ class Acceptable:
 def parse_body(body: bytes) -> object:
     """Return the JSON value of a request. Raises Refused when it is not JSON.
 
-    `NaN`, `Infinity` and lone surrogates are let through here, so that the event that holds one can be
-    named and the rest of the batch accepted.
+    `NaN`, `Infinity`, lone surrogates, bytes that are no UTF-8 and numbers of any length are let through
+    here, so that the event that holds one can be named and the rest of the batch accepted.
     """
     try:
         return from_json(body, allow_inf_nan=True)
     except ValueError:
-        pass  # jiter is strict about surrogates; the standard library is not.
+        pass  # jiter is strict about them; the standard library need not be.
     try:
-        return json.loads(body)
+        return json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_parse_int)
     except RecursionError as error:
         raise Refused("the body is nested too deeply", field="body") from error
     except ValueError as error:
         raise Refused(f"the body is not JSON: {error}", field="body") from error
+
+
+def _parse_int(digits: str) -> int | float:
+    # Longer ones are refused by every field, but Python would not even read them (4,300 digits).
+    return int(digits) if len(digits) <= MAX_DIGITS else float(digits)
 
 
 def sort_batch(events: Sequence[object], now_ms: int) -> tuple[list[Acceptable], list[Problem]]:

@@ -16,10 +16,24 @@ from libs.common.errors import Retryable
 from libs.common.lifecycle import Stop
 from libs.common.telemetry.health import Health
 from libs.common.telemetry.names import EVENTS_IN, HANDLER_DURATION, collector
+from schemas.experiments import Rollback
 
 TOPIC = "rollbacks"
 DEADLINE_S = 30
 CLOCK = SystemClock()
+
+
+def rollback(experiment_id: str) -> bytes:
+    """Return the value of a record."""
+    return Rollback(
+        rollback_id=experiment_id,
+        experiment_id=experiment_id,
+        variants=("b",),
+        safe_variant="a",
+        occurred_at_ms=CLOCK.now_ms(),
+        reason="test",
+        decided_by="test",
+    ).to_json()
 
 
 @dataclass
@@ -43,8 +57,12 @@ class Place:
         return FaustWorker(settings, clock=CLOCK, health=health), health
 
     async def send(self, name: str, **headers: str) -> None:
-        """Append a record of ours, its name as value."""
-        await self.producer.send(Message(TOPIC, f"{self.group}/{name}", name.encode(), headers))
+        """Append a record of ours. It is a good event, for others read this topic too."""
+        await self.producer.send(Message(TOPIC, self.key(name), rollback(self.key(name)), headers))
+
+    def key(self, name: str) -> str:
+        """Return the key of the record with this name."""
+        return f"{self.group}-{name}"
 
     def owns(self, record: Record) -> bool:
         """Return whether the record is ours."""
@@ -62,7 +80,7 @@ class Ear:
     async def __call__(self, record: Record) -> None:
         """Note the record."""
         if self.place.owns(record):
-            name = (record.value or b"").decode()
+            name = (record.key or b"").decode().removeprefix(self.place.key(""))
             self.act(name)
             self.heard.append(name)
 
@@ -119,7 +137,8 @@ async def test_a_record_is_handled_whole_and_once(place: Place) -> None:
     async with running(worker) as task:
         await until(lambda: bool(heard) and health.ready(), "a record", task)
     (record,) = heard
-    assert (record.topic, record.key, record.value) == (TOPIC, f"{place.group}/one".encode(), b"one")
+    assert (record.topic, record.key) == (TOPIC, place.key("one").encode())
+    assert Rollback.model_validate_json(record.value or b"").rollback_id == place.key("one")
     assert dict(record.headers)["ce_id"] == b"7"
     assert record.timestamp_ms == pytest.approx(CLOCK.now_ms(), abs=60_000)
     assert collector(EVENTS_IN).labels(TOPIC)._value.get() > before
@@ -215,10 +234,10 @@ async def test_it_stops_within_five_seconds_of_being_told(place: Place) -> None:
 
     async def slow(record: Record) -> None:
         if place.owns(record):
-            begun.append(record.value)
+            begun.append(record.key)
             await stop.wait()
             await asyncio.sleep(0.05)
-            ended.append(record.value)
+            ended.append(record.key)
 
     worker.listen(TOPIC, slow)
     await place.send("one")
@@ -229,7 +248,7 @@ async def test_it_stops_within_five_seconds_of_being_told(place: Place) -> None:
     stop.set("the test is over")
     await task
     assert CLOCK.monotonic_ms() - told_ms < 5_000
-    assert begun == ended == [b"one"]
+    assert begun == ended == [place.key("one").encode()]
 
 
 async def test_a_consumer_that_stands_still_ends_the_worker(place: Place) -> None:

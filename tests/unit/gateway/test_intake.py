@@ -86,6 +86,17 @@ def test_body_with_a_lone_surrogate_is_read_likewise() -> None:
     assert problems[0].index == 1
 
 
+@pytest.mark.parametrize("broken", [b'"\xff"', b"1" * 5_000], ids=["no UTF-8", "5,000 digits"])
+def test_one_broken_value_spoils_its_own_event_only(broken: bytes) -> None:
+    """A byte that is no UTF-8, or an endless number, is named; the neighbour is accepted."""
+    good = json.dumps(GOOD).encode()
+    parsed = parse_body(b'{"events": [' + good + b", " + good.replace(b'"u1"', broken) + b"]}")
+    assert isinstance(parsed, dict)
+    acceptable, problems = sort_batch(parsed["events"], NOW_MS)
+    assert [each.index for each in acceptable] == [0]
+    assert [(each.index, each.field) for each in problems] == [(1, "unit_id")]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"events": [1,]}'])
 def test_refuses_what_is_no_json(body: bytes) -> None:
     """A body that is no JSON at all is refused as a whole."""
