@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.homes import trimtab_home
 from deploy.local.processes import start_mark
 from deploy.local.stack import LocalStack
 
 HERE = Path(__file__).parent
+CLEAR_DEADLINE_S = 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,9 +41,10 @@ def stack(request: pytest.FixtureRequest) -> Iterator[LocalStack]:
         shutil.rmtree(home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_bootstrap_servers(stack: LocalStack) -> str:
-    """`host:port` of the stack's Kafka. Topics are shared by all tests: give yours names of their own."""
+    """`host:port` of the stack's Kafka, which holds no topic of the modules before."""
+    asyncio.run(_clear(stack.kafka_bootstrap_servers))
     return stack.kafka_bootstrap_servers
 
 
@@ -60,3 +63,18 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def _clear(bootstrap_servers: str) -> None:
+    """Delete every topic, and with it what groups committed. What other modules left is poison here."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        topics = [name for name in await admin.list_topics() if not name.startswith("__")]
+        if topics:
+            await admin.delete_topics(topics)
+        async with asyncio.timeout(CLEAR_DEADLINE_S):
+            while any(not name.startswith("__") for name in await admin.list_topics()):
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()

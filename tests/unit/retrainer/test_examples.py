@@ -126,3 +126,62 @@ async def test_counting_stops_when_there_are_enough(tmp_path: Path) -> None:
     old.mkdir()
     (old / "broken.parquet").write_bytes(b"")
     assert await ParquetCounter(tmp_path).count("m", NOON_MS, enough=5) == 5
+
+
+def part(partition: int, last: int) -> str:
+    """The name that drift gives a file whose last label became known with prediction `last`."""
+    return f"part-{partition}-{NOON_MS + last * 1_000}-abcdef012345.parquet"
+
+
+def test_of_too_many_the_latest_stay_across_partitions(tmp_path: Path) -> None:
+    """Of a day that several partitions wrote, the latest are taken, whatever order the files' names have."""
+    for partition in range(4):
+        for step in range(3):
+            first = step * 40 + partition * 10
+            write(tmp_path, part(partition, first + 9), first, 10)
+    assert read(tmp_path, most=10).ids.tolist() == [f"p{each:05d}" for each in range(110, 120)]
+    assert read(tmp_path, most=25).ids.tolist() == [f"p{each:05d}" for each in range(95, 120)]
+
+
+def test_older_days_fill_up_what_the_newest_lacks(tmp_path: Path) -> None:
+    """Repeated predictions do not count towards the limit: an older day is read until there are enough."""
+    for partition in range(3):
+        write(tmp_path, part(partition, 9), 0, 10)
+    times = [NOON_MS - DAY_MS + each * 1_000 for each in range(100, 110)]
+    yesterday = {"occurred_at_ms": times, "labelled_at_ms": times}
+    write(tmp_path, part(0, 110), 100, 10, day="2025-12-31", **yesterday)
+    found = read(tmp_path, most=15, from_ms=NOON_MS - 2 * DAY_MS)
+    assert found.ids.tolist() == [
+        *(f"p{each:05d}" for each in range(105, 110)),
+        *(f"p{each:05d}" for each in range(10)),
+    ]
+
+
+def test_window_is_that_of_the_labels(tmp_path: Path) -> None:
+    """An example belongs to the window in which its label became known, weeks after the prediction or not;
+    the order stays that of the predictions."""
+    labelled = [NOON_MS + 40 * DAY_MS - each for each in range(20)]
+    write(tmp_path, "part-0-" + str(max(labelled)) + "-a.parquet", 0, 20, labelled_at_ms=labelled)
+    write(tmp_path, part(1, 39), 20, 20)
+    dataset, from_ms = ParquetExamples(tmp_path), NOON_MS + 40 * DAY_MS - 9
+    assert dataset.count("m", from_ms, enough=100) == 10
+    found = dataset.read("m", from_ms, NOON_MS + 41 * DAY_MS, most=100)
+    assert found.ids.tolist() == [f"p{each:05d}" for each in range(10)]
+    with pytest.raises(Refused):
+        dataset.read("m", from_ms, from_ms - 1, most=100)
+
+
+def test_without_time_of_the_label_that_of_the_prediction_counts(tmp_path: Path) -> None:
+    """Files from before the column, and rows without a value in it, go by the time of the prediction."""
+    write(tmp_path, "a.parquet", 0, 10, labelled_at_ms=pa.nulls(10, pa.int64()))
+    write(tmp_path, "b.parquet", 10, 10)
+    file = tmp_path / "model=m" / "day=2026-01-01" / "b.parquet"
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["labelled_at_ms"]), file)
+    assert len(read(tmp_path, from_ms=NOON_MS + 5_000)) == 15
+
+
+def test_files_with_old_labels_only_are_not_opened(tmp_path: Path) -> None:
+    """The file's name tells its latest label: what is older than the window costs nothing, broken or not."""
+    write(tmp_path, part(0, 9), 0, 10)
+    (tmp_path / "model=m" / "day=2026-01-01" / f"part-1-{NOON_MS - 1}-x.parquet").write_bytes(b"")
+    assert read(tmp_path).notes == ()
