@@ -122,10 +122,9 @@ def act_b(stage: Stage, champion: str) -> str:
     )
     screen.record("model degraded", evidence=words.performance(health), took_s=time.monotonic() - began_s)
     version, retraining = wait_retrained(stage)
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in sorted(retraining["scores"].items()))
     screen.record(
         f"version {version} trained and registered",
-        evidence=f"on {retraining['examples']:,} labelled examples; {scores}"[:300],
+        evidence=words.validation(retraining),
         took_s=time.monotonic() - began_s,
     )
     return version

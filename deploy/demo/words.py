@@ -32,6 +32,16 @@ def performance(health: Json) -> str:
     )
 
 
+def validation(retraining: Json) -> str:
+    """Return what a new version was trained on, and how it compares on the same later examples."""
+    scores = retraining["scores"]
+    return (
+        f"trained and validated on {retraining['examples']:,} labelled examples; on the latest of them"
+        f" accuracy {_number(scores.get('accuracy'), '.3f')},"
+        f" the champion {_number(scores.get('champion_accuracy'), '.3f')}"
+    )
+
+
 def drift(health: Json) -> str:
     """Return how many features drifted, and the worst of them."""
     worst = max(health["features"], key=lambda each: each["psi"] or 0.0, default=None)

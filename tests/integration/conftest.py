@@ -74,7 +74,7 @@ async def _clear(bootstrap_servers: str) -> None:
         if topics:
             await admin.delete_topics(topics)
         async with asyncio.timeout(CLEAR_DEADLINE_S):
-            while any(not name.startswith("__") for name in await admin.list_topics()):
+            while any(not name.startswith("__") for name in await admin.list_topics()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
