@@ -22,6 +22,7 @@ from services.assignment.adapters.postgres import PostgresStore
 from services.assignment.config import AssignmentSettings
 from services.assignment.entrypoints.follow import ModelDoor, VerdictDoor
 from services.assignment.entrypoints.http import Api, build
+from services.assignment.entrypoints.upkeep import keep_trials
 from services.assignment.handlers.read_rules import RulesReader
 from services.assignment.ports import Desk
 
@@ -46,6 +47,7 @@ async def run_http(settings: AssignmentSettings, stop: Stop) -> None:
     process = Process(settings, clock, Health(clock))
     process.health.require("postgres")
     process.health.require("kafka")
+    process.health.require("http")
     ops = OpsServer(settings.host, settings.telemetry_port, process.health)
     ops.start()
     try:
@@ -89,9 +91,16 @@ async def _serve(process: Process, bus: Bus, pool: Pool, stop: Stop) -> None:
     try:
         await supervise(
             stop,
-            http=serve(app, settings.host, settings.assignment_port, stop),
+            http=serve(
+                app,
+                settings.host,
+                settings.assignment_port,
+                stop,
+                on_listening=lambda port: process.health.ok("http"),
+            ),
             verdicts=verdicts.run(stop),
             models=models.run(stop),
+            trials=keep_trials(desk, stop),
             outbox=OutboxRelay(pool, producer, clock=clock, health=process.health).run(stop),
         )
     finally:
@@ -104,14 +113,14 @@ def followers(bus: Bus, desk: Desk, producer: Producer, health: Health) -> tuple
     `models` is read without a group, from the beginning at every start, so that a trial that was due when the
     process died is opened then. To handle a state again changes nothing.
     """
-    letters = DeadLetters(producer, source=SOURCE, clock=desk.clock)
 
     def follow(group: str | None, topic: str, door: Handler) -> Follower:
         return Follower(
             bus,
             group=group,
             handlers={topic: door},
-            dead_letters=letters,
+            # One a line: poison in one topic does not count against the other.
+            dead_letters=DeadLetters(producer, source=SOURCE, clock=desk.clock),
             clock=desk.clock,
             health=health,
         )

@@ -49,6 +49,9 @@ class Store(Protocol):
     async def save_model(self, record: ModelRecord) -> None:
         """Write a record. Raises Conflict when its row_revision does not follow on the one in the store."""
 
+    async def models(self) -> Sequence[ModelRecord]:
+        """Return what is known of every model, by name."""
+
     async def rules_revision(self) -> int:
         """Return a number that grows with every save."""
 

@@ -18,7 +18,7 @@ from libs.common.telemetry.ops import OpsServer
 from services.retrainer.adapters.examples import ParquetCounter
 from services.retrainer.adapters.postgres import SCHEMA, PostgresStore
 from services.retrainer.adapters.registry import HttpRegistry
-from services.retrainer.adapters.workshop import ChildWorkshop, WorkshopSettings
+from services.retrainer.adapters.workshop import ChildWorkshop, WorkshopSettings, own_folder
 from services.retrainer.config import RetrainerSettings
 from services.retrainer.domain.report import TrainingOrder
 from services.retrainer.domain.rules import Rules
@@ -39,7 +39,9 @@ POOL_SIZE = 8
 
 
 async def run_worker(settings: RetrainerSettings, stop: Stop) -> None:
-    """Work until `stop`. Raises Retryable when Kafka or PostgreSQL does not answer within the deadline."""
+    """Work until `stop`. Raises Retryable when Kafka or PostgreSQL does not answer within the deadline,
+    Misconfigured when the work folder is not ours alone."""
+    own_folder(settings.retrainer_work_dir.absolute())
     clock = SystemClock()
     health = Health(clock)
     for need in ("kafka", "postgres"):
@@ -130,6 +132,7 @@ def _rules(settings: RetrainerSettings) -> Rules:
         min_examples=settings.retrainer_min_examples,
         collect_deadline_ms=settings.retrainer_collect_deadline_ms,
         trainer=settings.retrainer_trainer,
+        max_retries=settings.retrainer_max_retries,
     )
 
 

@@ -19,9 +19,12 @@ class RetrainerSettings(Settings):
     mlflow_tracking_uri: str = Field(pattern=r"^https?://")
     examples_dir: Path
     retrainer_work_dir: Path = Path(tempfile.gettempdir()) / f"trimtab-retrainer-{os.getuid()}"
-    """Where children work. Losing it costs a repeated training, nothing else."""
+    """Where children work: made for us alone; one that others own or may write is refused. Losing it costs a
+    repeated training, nothing else."""
 
     retrainer_cooldown_ms: int = Field(default=DAY_MS, ge=0)
+    retrainer_max_retries: int = Field(default=3, ge=0, le=100)
+    """How often a degradation is tried again, a cooldown apart, whose retraining came to nothing."""
     retrainer_min_examples: int = Field(default=10_000, ge=10)
     retrainer_max_examples: int = Field(default=200_000, ge=10)
     retrainer_collect_deadline_ms: int = Field(default=DAY_MS, ge=0)

@@ -17,15 +17,16 @@ class ExampleCounter(Protocol):
     """Counts labelled production examples."""
 
     async def count(self, model: str, from_ms: int, *, enough: int) -> int:
-        """Return how many examples there are since `from_ms`; counting may stop when there are `enough`."""
+        """Return of how many the label became known since `from_ms`; counting may stop when there are
+        `enough`."""
 
 
 class ExampleReader(Protocol):
     """Reads labelled production examples. Blocks: called in a child process."""
 
     def read(self, model: str, from_ms: int, until_ms: int, *, most: int) -> Examples:
-        """Return those of the window in order of time, each prediction once; of more than `most` the latest.
-        Raises Refused when there are none."""
+        """Return those whose label became known in the window, in order of the predictions' time, each
+        prediction once; of more than `most` the latest. Raises Refused when there are none."""
 
 
 class ChampionSource(Protocol):

@@ -76,6 +76,11 @@ class MemoryStore:
         _put_model(self._models, record)
         self._revision += 1
 
+    async def models(self) -> Sequence[ModelRecord]:
+        """Return what is known of every model."""
+        self._check()
+        return sorted(self._models.values(), key=lambda each: each.model)
+
     async def rules_revision(self) -> int:
         """Return the number of saves."""
         self._check()
@@ -89,7 +94,7 @@ class MemoryStore:
             self._revision,
             tuple(sorted((each for each in newest if each.live), key=lambda each: each.experiment_id)),
             tuple(ended[:MAX_ENDED]),
-            tuple(sorted(self._models.values(), key=lambda each: each.model)),
+            tuple(await self.models()),
         )
 
     def _check(self) -> None:

@@ -111,6 +111,12 @@ class PostgresStore:
                 await _raise_revision(connection)
                 await _write_model(connection, record)
 
+    async def models(self) -> Sequence[ModelRecord]:
+        """Return what is known of every model."""
+        with outages("listing models"):
+            rows = await self._pool.fetch("SELECT body FROM models ORDER BY model")
+        return [ModelRecord.model_validate_json(row["body"]) for row in rows]
+
     async def rules_revision(self) -> int:
         """Return the number of the rule set."""
         with outages("reading the rules' revision"):

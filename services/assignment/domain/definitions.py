@@ -7,6 +7,8 @@ from schemas.experiments import ExperimentDefinition, ExperimentKind, Policy
 
 MAX_DEFINITION_BYTES = 256_000
 """Every reader of `experiments` and every client carries it."""
+MAX_COMPARISONS = 500
+"""Variants times metrics: the experiment's result, one record with each of them, must fit on the bus."""
 TRIAL_VARIANTS = 2
 
 
@@ -18,6 +20,14 @@ def check_definition(definition: ExperimentDefinition) -> None:
             f"the definition takes {size} bytes; {MAX_DEFINITION_BYTES} is the limit",
             field="variants",
             next_step="keep payloads small: refer to large content by name",
+        )
+    variants, metrics = len(definition.variants), len(definition.metrics)
+    if variants * metrics > MAX_COMPARISONS:
+        raise Refused(
+            f"{variants} variants times {metrics} metrics are {variants * metrics}; "
+            f"{MAX_COMPARISONS} is the limit",
+            field="metrics",
+            next_step=f"with {variants} variants name at most {MAX_COMPARISONS // variants} metrics",
         )
     trial = definition.kind is ExperimentKind.CHAMPION_CHALLENGER
     if trial and len(definition.variants) != TRIAL_VARIANTS:

@@ -12,6 +12,7 @@ from schemas.versions import ModelState
 from services.assignment.domain.definitions import check_ramp
 
 MAX_QUARANTINED = 1_000
+MAX_FORMER = 100
 
 
 class TrialTemplate(Contract):
@@ -44,12 +45,20 @@ class ModelRecord(Contract):
     """Promoted here and not yet confirmed by `models`: serves already."""
     promoted_over: Annotated[tuple[Key, ...], Field(strict=False)] = ()
     """Champions that `models` may still name until it has heard of the promotion."""
+    former: Annotated[tuple[Key, ...], Field(strict=False)] = ()
+    """Champions before the present one, the latest last: they serve again when it is rolled back."""
     template: TrialTemplate | None = None
 
     @property
     def serving(self) -> str | None:
-        """The version that is the champion now."""
-        return self.promoted or self.champion
+        """The version that is the champion now: the latest that was not rolled back; None without one."""
+        latest = (self.promoted, self.champion, *reversed(self.promoted_over), *reversed(self.former))
+        return next((each for each in latest if each is not None and each not in self.quarantined), None)
+
+    @property
+    def confirmed(self) -> bool:
+        """False while a version serves that was promoted here and `models` has not named yet."""
+        return self.promoted is None or self.promoted in self.quarantined
 
     def heard(self, state: ModelState) -> Self:
         """Return the record after this state. An older or equal revision changes nothing.
@@ -61,8 +70,11 @@ class ModelRecord(Contract):
         quarantined = _newest(self.quarantined, state.quarantined)
         named = state.champion.version if state.champion else None
         champion = self.champion if named is None or named in quarantined else named
-        # Until `models` names somebody else than before the promotion, it has not heard of it.
-        waiting = self.promoted is not None and (champion is None or champion in self.promoted_over)
+        # Until `models` names somebody else than before the promotion, it has not heard of it. A promotion
+        # that was rolled back waits for nothing.
+        pending = self.promoted is not None and self.promoted not in quarantined
+        waiting = pending and (champion is None or champion in self.promoted_over)
+        past = (*self.former, *(() if waiting else self.promoted_over), self.champion)
         return self._next(
             state_revision=state.revision,
             champion=champion,
@@ -70,6 +82,7 @@ class ModelRecord(Contract):
             quarantined=quarantined,
             promoted=self.promoted if waiting else None,
             promoted_over=self.promoted_over if waiting else (),
+            former=_former(past, champion, quarantined),
         )
 
     def promote(self, version: str) -> Self:
@@ -96,6 +109,15 @@ class ModelRecord(Contract):
 
     def _next(self, **updates: object) -> Self:
         return self.model_copy(update={"row_revision": self.row_revision + 1, **updates})
+
+
+def _former(
+    past: tuple[str | None, ...], champion: str | None, quarantined: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return those of `past` that may serve again, each at its latest place; past the limit the oldest go."""
+    without = {None, champion, *quarantined}
+    latest = dict.fromkeys(each for each in reversed(past) if each is not None and each not in without)
+    return tuple(reversed(latest))[-MAX_FORMER:]
 
 
 def _newest(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

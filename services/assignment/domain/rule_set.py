@@ -29,7 +29,9 @@ def rule_set(snapshot: Snapshot) -> Document:
         _experiment(each, _closed(each, quarantined.get(each.model or "", frozenset())))
         for each in snapshot.live
     ]
-    ended: list[JsonValue] = [_ended(each) for each in snapshot.ended]
+    ended: list[JsonValue] = [
+        _ended(each, quarantined.get(each.model or "", frozenset())) for each in snapshot.ended
+    ]
     trials = {each.model: each.experiment_id for each in snapshot.live if _is_trial(each)}
     models: list[JsonValue] = [
         {"model": each.model, "champion": each.serving, "experiment_id": trials.get(each.model)}
@@ -64,9 +66,11 @@ def _experiment(experiment: Experiment, closed: str) -> Document:
     }
 
 
-def _ended(experiment: Experiment) -> Document:
-    served = experiment.variant(experiment.promoted_variant or experiment.control)
-    return _experiment(experiment, SETTLED) | {
+def _ended(experiment: Experiment, quarantined: frozenset[str]) -> Document:
+    served, closed = experiment.variant(experiment.promoted_variant or experiment.control), SETTLED
+    if served.model_version in quarantined:  # it won here and was rolled back elsewhere
+        served, closed = experiment.variant(experiment.control), QUARANTINED
+    return _experiment(experiment, closed) | {
         "control": served.key,
         "defers_to": experiment.model if _is_trial(experiment) else None,
         # Only what still serves travels: a rolled back version is in no rule set.

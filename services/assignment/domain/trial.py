@@ -1,8 +1,9 @@
 """A challenger's trial: the experiment in which it meets the champion."""
 
 from libs.common.ids import derived_id
-from schemas.experiments import ExperimentDefinition, ExperimentKind, Variant
+from schemas.experiments import Experiment, ExperimentDefinition, ExperimentKind, Variant
 from schemas.names import MAX_KEY_CHARS
+from services.assignment.domain.change import challengers
 from services.assignment.domain.model_record import ModelRecord, TrialTemplate
 
 CHAMPION = "champion"
@@ -37,6 +38,21 @@ def why_no_trial(record: ModelRecord, *, tried: bool, live_id: str | None) -> st
         return f"version {challenger} had its trial: {trial_id(record.model, challenger)}"
     if live_id is not None:
         return f"version {challenger} waits until {live_id} has ended"
+    return ""
+
+
+def why_outdated(record: ModelRecord, live: Experiment) -> str:
+    """Return why the model's live trial has lost its meaning, as a sentence; "" when it goes on.
+
+    Told from how things stand, not from what has just changed: whoever asks again gets the same answer.
+    """
+    control = live.variant(live.control).model_version
+    if control != record.serving:
+        return f"the champion of {record.model} changed from {control} to {record.serving}"
+    bad = {each.model_version for each in challengers(live)} & set(record.quarantined)
+    if bad:
+        names = ", ".join(sorted(version for version in bad if version is not None))
+        return f"version {names} of {record.model} was rolled back elsewhere"
     return ""
 
 

@@ -72,7 +72,7 @@ async def _view(desk: Desk, record: ModelRecord) -> ModelView:
     return ModelView(
         model=record.model,
         champion=record.serving,
-        confirmed=record.promoted is None,
+        confirmed=record.confirmed,
         challenger=record.challenger,
         experiment_id=live.experiment_id if live else None,
         waiting=await why_waiting(desk, record.model),

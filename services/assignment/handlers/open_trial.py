@@ -1,9 +1,8 @@
 """Open the trial of a model's challenger, as soon as everything for it is there."""
 
 from libs.common.errors import Conflict, Refused
-from schemas.experiments import Experiment
 from services.assignment.domain.change import Change
-from services.assignment.domain.life import ENDED, Note, draft
+from services.assignment.domain.life import Note, draft
 from services.assignment.domain.trial import trial_id, trial_of, why_no_trial
 from services.assignment.handlers.reading import record_of
 from services.assignment.handlers.start import started
@@ -38,9 +37,3 @@ async def why_waiting(desk: Desk, model: str) -> str:
     tried = record.challenger is not None and bool(await desk.store.find(trial_id(model, record.challenger)))
     live = await desk.store.live_trial(model)
     return why_no_trial(record, tried=tried, live_id=live.experiment_id if live else None)
-
-
-async def after_end(desk: Desk, experiment: Experiment) -> None:
-    """Let the next challenger of the model have its turn, now that this experiment has ended."""
-    if experiment.model is not None and experiment.state in ENDED:
-        await open_trial(desk, experiment.model)

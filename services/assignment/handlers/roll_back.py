@@ -4,7 +4,7 @@ from schemas.experiments import Experiment
 from services.assignment.domain.change import Change, Order, rollback_of
 from services.assignment.domain.life import Note, Verb, change
 from services.assignment.domain.model_record import ModelRecord
-from services.assignment.handlers.open_trial import after_end
+from services.assignment.handlers.keep_trial import after_end
 from services.assignment.handlers.reading import experiment_of, record_of
 from services.assignment.ports import Desk
 

@@ -3,7 +3,7 @@
 from schemas.experiments import Experiment
 from services.assignment.domain.change import Change, Order
 from services.assignment.domain.life import Note, Verb, change
-from services.assignment.handlers.open_trial import after_end
+from services.assignment.handlers.keep_trial import after_end
 from services.assignment.handlers.reading import experiment_of
 from services.assignment.ports import Desk
 

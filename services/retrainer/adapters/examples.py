@@ -1,8 +1,19 @@
-"""Labelled production examples, as drift writes them: `model=<m>/day=<yyyy-mm-dd>/*.parquet`.
+"""Labelled production examples, as drift writes them:
+`model=<m>/day=<yyyy-mm-dd of the prediction, UTC>/part-<partition>-<latest labelled_at_ms>-<hash>.parquet`.
 
-Columns: prediction_id, unit_id, occurred_at_ms, model_version, f_<feature>..., output, label, confidence. The
-same prediction may lie in several files (a writer that was killed writes again): it counts once. A file that
-cannot be read is skipped and named in the notes. Files whose name begins with `.` or `_` are being written.
+Columns: prediction_id, unit_id, occurred_at_ms, labelled_at_ms, model_version, f_<feature>..., output,
+label, confidence. The same prediction may lie in several files (a writer that was killed writes again): it
+counts once. A file that cannot be read is skipped and named in the notes. Files whose name begins with `.` or
+`_` are being written.
+
+A window is one of labels: an example is in it when its label became known in it, since that is the time in
+which drift saw the model get worse (`since_ms` of a degradation). With labels that come late an example's
+prediction may be older than the window, and one made just before the change, whose label took longer than
+others, is then of the old world. Such stragglers are taken: they are part of the windows that were judged
+bad, while asking for the prediction's time as well would find nothing at all until a whole label delay has
+passed. Order, and with it the split for validation and "the latest", go by the prediction's time: the
+stragglers come first, so that the candidate is judged by the newest predictions. A file or row without
+labelled_at_ms goes by occurred_at_ms.
 """
 
 import asyncio
@@ -24,8 +35,13 @@ from services.retrainer.domain.examples import Examples, as_labels, class_names
 log = logging.getLogger(__name__)
 
 PREFIX = "f_"
-_COUNTED = ("prediction_id", "occurred_at_ms", "label")
+LONGEST_LABEL_WAIT_MS = 90 * 86_400_000
+"""The longest that drift lets a prediction wait for its label: older days hold nothing of a window."""
+
+_NEEDED = ("prediction_id", "occurred_at_ms", "label")
+_COUNTED = (*_NEEDED, "labelled_at_ms")
 _READ = (*_COUNTED, "model_version", "output")
+_NAME = re.compile(r"part-\d+-(\d+)-.*\.parquet")
 
 
 class ParquetCounter:
@@ -35,7 +51,7 @@ class ParquetCounter:
         self._examples = ParquetExamples(folder)
 
     async def count(self, model: str, from_ms: int, *, enough: int) -> int:
-        """Return how many examples there are since `from_ms`; counting stops when there are `enough`."""
+        """Return how many labels became known since `from_ms`; counting stops when there are `enough`."""
         return await asyncio.to_thread(self._examples.count, model, from_ms, enough=enough)
 
 
@@ -46,9 +62,9 @@ class ParquetExamples:
         self._folder = folder
 
     def count(self, model: str, from_ms: int, *, enough: int) -> int:
-        """Return how many examples there are since `from_ms`; counting stops when there are `enough`."""
+        """Return how many labels became known since `from_ms`; counting stops when there are `enough`."""
         seen: set[str] = set()
-        for file in self._files(model, from_ms):
+        for file in (file for day in self._days(model, from_ms) for file in _files(day, from_ms)):
             table = _load(file, lambda name: name in _COUNTED)
             if table is not None:
                 seen.update(_window(table, from_ms, None)["prediction_id"].to_pylist())
@@ -57,45 +73,80 @@ class ParquetExamples:
         return len(seen)
 
     def read(self, model: str, from_ms: int, until_ms: int, *, most: int) -> Examples:
-        """Return the examples of the window, in order of time; of more than `most` the latest.
+        """Return the examples whose labels became known in the window, in order of their predictions' time;
+        of more than `most` the latest of all partitions. Holds about three times `most` rows at once.
 
         Raises Refused when there are none, or when files contradict each other in their columns' types.
         """
-        tables, notes, rows = [], [], 0
-        for file in self._files(model, from_ms):
-            table = _load(file, lambda name: name in _READ or name.startswith(PREFIX))
-            if table is None:
-                notes.append(f"{file.parent.name}/{file.name} cannot be read and was left out.")
-                continue
-            tables.append(_window(table, from_ms, until_ms))
-            rows += tables[-1].num_rows
-            # Days are read newest first, so what is missing is older; a margin covers repeated predictions.
-            if rows >= 2 * most:
+        latest, notes = _Latest(model, most), list[str]()
+        for day in self._days(model, from_ms):
+            for file in _files(day, from_ms):
+                table = _load(file, lambda name: name in _READ or name.startswith(PREFIX))
+                if table is None:
+                    notes.append(f"{day.name}/{file.name} cannot be read and was left out.")
+                else:
+                    latest.add(_window(table, from_ms, until_ms))
+            # Days are read newest first, so what is left is older. Within a day the files have no order.
+            if latest.full():
                 break
-        if not rows:
+        found = latest.table()
+        if found is None:
             raise Refused(f"no labelled examples of {model} between {from_ms} and {until_ms} ms")
-        try:
-            table = pa.concat_tables(tables, promote_options="permissive")
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise Refused(f"the example files of {model} contradict each other: {error}") from error
-        return _examples(_unique(table, most), notes)
+        return _examples(found, notes)
 
-    def _files(self, model: str, from_ms: int) -> Iterator[Path]:
-        """Yield the files that may hold examples since then, newest day first."""
+    def _days(self, model: str, from_ms: int) -> Iterator[Path]:
+        """Yield the days whose predictions may have got their label since then, newest first."""
+        first = datetime.fromtimestamp(max(from_ms - LONGEST_LABEL_WAIT_MS, 0) / 1_000, UTC)
         # A day's margin: whichever clock or zone named the folder.
-        first = datetime.fromtimestamp(from_ms / 1_000, UTC) - timedelta(days=1)
-        oldest = f"day={first:%Y-%m-%d}"
-        days = sorted((self._folder / f"model={model}").glob("day=*"), reverse=True)
-        for day in days:
+        oldest = f"day={first - timedelta(days=1):%Y-%m-%d}"
+        for day in sorted((self._folder / f"model={model}").glob("day=*"), reverse=True):
             if day.name >= oldest:
-                yield from sorted(file for file in day.glob("*.parquet") if file.name[0] not in "._")
+                yield day
+
+
+class _Latest:
+    """Of all rows that are added the latest, each prediction once."""
+
+    def __init__(self, model: str, most: int) -> None:
+        self._model = model
+        self._most = most
+        self._tables: list[pa.Table] = []
+
+    def add(self, table: pa.Table) -> None:
+        if table.num_rows:
+            self._tables.append(table)
+        if sum(each.num_rows for each in self._tables) >= 3 * self._most:
+            self.table()
+
+    def full(self) -> bool:
+        found = self.table()
+        return found is not None and found.num_rows >= self._most
+
+    def table(self) -> pa.Table | None:
+        """Return them in order of time; None when there are none."""
+        if not self._tables:
+            return None
+        try:
+            table = pa.concat_tables(self._tables, promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise Refused(f"the example files of {self._model} contradict each other: {error}") from error
+        self._tables = [_unique(table, self._most)]
+        return self._tables[0]
+
+
+def _files(day: Path, from_ms: int) -> Iterator[Path]:
+    """Yield the files of a day, without those whose names say that their labels are all older."""
+    for file in sorted(day.glob("*.parquet")):
+        named = _NAME.fullmatch(file.name)
+        if file.name[0] not in "._" and not (named and int(named[1]) < from_ms):
+            yield file
 
 
 def _load(file: Path, wanted: Callable[[str], bool]) -> pa.Table | None:
     try:
         opened = pq.ParquetFile(file)
         columns = [name for name in opened.schema_arrow.names if wanted(name)]
-        missing = {*_COUNTED} - set(columns)
+        missing = {*_NEEDED} - set(columns)
         if missing:
             raise pa.ArrowInvalid(f"it lacks the columns {', '.join(sorted(missing))}")
         return opened.read(columns=columns, use_threads=False)
@@ -106,6 +157,9 @@ def _load(file: Path, wanted: Callable[[str], bool]) -> pa.Table | None:
 
 def _window(table: pa.Table, from_ms: int, until_ms: int | None) -> pa.Table:
     times = table["occurred_at_ms"]
+    if "labelled_at_ms" in table.column_names:
+        times = pc.coalesce(table["labelled_at_ms"], times)
+        table = table.drop_columns(["labelled_at_ms"])
     keep = pc.and_(pc.greater_equal(times, from_ms), pc.is_valid(table["label"]))
     if until_ms is not None:
         keep = pc.and_(keep, pc.less_equal(times, until_ms))

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from asyncpg import Record
+
 from libs.common.bus.control import control_message
 from libs.common.clock import Clock
 from libs.common.db.outbox import enqueue
@@ -18,7 +20,7 @@ SCHEMA = SOURCE = "retrainer"
 REMEMBERED = "400 days"
 """Longer than any fact stays on the bus, so that a repetition is known whenever it comes."""
 
-_RUN = "event, created_at_ms, why, due_at_ms, attempts, until_ms"
+_RUN = "event, created_at_ms, why, due_at_ms, attempts, until_ms, champion"
 _OPEN = sorted(state.value for state in OPEN)
 _TRAINED = sorted(state.value for state in TRAINED)
 
@@ -50,7 +52,7 @@ class PostgresStore:
                 _OPEN,
                 now_ms,
             )
-        return [_run(*row) for row in rows]
+        return [_run(row) for row in rows]
 
     async def registrations(self) -> Sequence[Registration]:
         """Return the queue of requests to register, in the order in which they came."""
@@ -175,7 +177,7 @@ class PostgresTransaction:
             f"SELECT {_RUN} FROM runs WHERE retraining_id = $1",  # noqa: S608
             retraining_id,
         )
-        return None if row is None else _run(*row)
+        return None if row is None else _run(row)
 
     async def open_run(self) -> Run | None:
         """Return the one that is under way."""
@@ -184,7 +186,7 @@ class PostgresTransaction:
             self._model,
             _OPEN,
         )
-        return None if row is None else _run(*row)
+        return None if row is None else _run(row)
 
     async def last_trained_at_ms(self) -> int | None:
         """Return when the last retraining ended that went as far as training."""
@@ -196,7 +198,7 @@ class PostgresTransaction:
     async def save_run(self, run: Run) -> None:
         """Keep a retraining, new or changed."""
         await self._connection.execute(
-            "INSERT INTO runs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+            "INSERT INTO runs VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
             " ON CONFLICT (retraining_id) DO UPDATE SET state = excluded.state, event = excluded.event,"
             " changed_at_ms = excluded.changed_at_ms,"
             " due_at_ms = excluded.due_at_ms, attempts = excluded.attempts, until_ms = excluded.until_ms",
@@ -210,6 +212,7 @@ class PostgresTransaction:
             run.due_at_ms,
             run.attempts,
             run.until_ms,
+            run.champion,
         )
 
     async def add_registration(self, registration: Registration) -> None:
@@ -269,5 +272,6 @@ def _count(published: Sequence[Contract]) -> None:
                 pass
 
 
-def _run(event: str, created_at_ms: int, why: str, *rest: int) -> Run:
-    return Run(Retraining.model_validate_json(event), created_at_ms, why, *rest)
+def _run(row: Record) -> Run:
+    event, *rest = row
+    return Run(Retraining.model_validate_json(event), *rest)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
-from libs.common.errors import Refused, Retryable
+from libs.common.errors import Misconfigured, Refused, Retryable
 from libs.common.telemetry.names import RETRAINING_RUNNING, collector
 from schemas.versions import ReferenceProfile
 from services.retrainer.domain.report import (
@@ -47,8 +48,35 @@ class WorkshopSettings:
     niceness: int
 
 
+def own_folder(folder: Path) -> None:
+    """Make the work folder, for us alone, where it is missing.
+
+    What lies in it is loaded into models, and its name can be guessed: raises Misconfigured unless it is a
+    real directory, ours, that nobody else may write. Raises Retryable when it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except FileExistsError:
+        found = folder.lstat()
+    except OSError as error:
+        raise Retryable(f"{folder} cannot be written: {error.strerror}") from error
+    problem, next_step = "", f"remove {folder}, or set RETRAINER_WORK_DIR to a folder of your own"
+    if not stat.S_ISDIR(found.st_mode):
+        problem = "is not a real directory (a link or a file)"
+    elif found.st_uid != os.geteuid():
+        problem = f"belongs to user {found.st_uid}, not to us ({os.geteuid()})"
+    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        problem = f"has the mode {stat.S_IMODE(found.st_mode):o}: others may write to it"
+        next_step = f"look what lies in it, then `chmod 700 {folder}`, or set RETRAINER_WORK_DIR to another"
+    if problem:
+        raise Misconfigured(f"the work folder {folder} {problem}", next_step=next_step)
+
+
 class ChildWorkshop:
-    """Keeps ports.Workshop's promises with `python -m services.retrainer.trainer` and `.registrar`."""
+    """Keeps ports.Workshop's promises with `python -m services.retrainer.trainer` and `.registrar`.
+
+    Every call raises Misconfigured when others may write to the work folder (`own_folder`)."""
 
     def __init__(self, settings: WorkshopSettings) -> None:
         self._settings = settings
@@ -62,6 +90,7 @@ class ChildWorkshop:
 
     def result(self, retraining_id: str) -> TrainingResult | None:
         """Return what a finished training gave; None when there is none here (any more)."""
+        own_folder(self._settings.folder)
         folder = self._folder(retraining_id)
         try:
             report = TrainingReport.model_validate_json((folder / REPORT).read_bytes())
@@ -81,6 +110,7 @@ class ChildWorkshop:
 
     def clear(self, retraining_id: str) -> None:
         """Throw the files of a retraining away."""
+        own_folder(self._settings.folder)
         shutil.rmtree(self._folder(retraining_id), ignore_errors=True)
 
     def _folder(self, retraining_id: str) -> Path:
@@ -88,10 +118,9 @@ class ChildWorkshop:
         return self._settings.folder / retraining_id.encode().hex()[:200]
 
     def _place(self, retraining_id: str, name: str, order: BaseModel) -> Path:
+        own_folder(self._settings.folder)
         folder = self._folder(retraining_id)
         try:
-            # What lies here is loaded into models: nobody else may write it.
-            self._settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
             (folder / FAILURE).unlink(missing_ok=True)
             (folder / name).write_text(order.model_dump_json(indent=2), encoding="utf-8")

@@ -8,11 +8,13 @@ from schemas.names import MAX_ID_CHARS
 from services.retrainer.domain.runs import clipped
 
 SOURCE = "retrainer"
-RETRAINING, REGISTRATION, REGISTRY = "retraining", "registration", "registry"
-"""The causes: a retraining came to nothing; a registration was refused; an alias could not be set."""
+RETRAINING, GIVEN_UP, REGISTRATION, REGISTRY = "retraining", "given-up", "registration", "registry"
+"""The causes: a retraining came to nothing; so did all for one degradation; a registration was refused; an
+alias could not be set."""
 
 _TITLES = {
     RETRAINING: "a retraining of {model} came to nothing",
+    GIVEN_UP: "{model} stays degraded: retraining was given up",
     REGISTRATION: "a registration for {model} was refused",
     REGISTRY: "the registry does not hold a version of {model} that is in charge",
 }

@@ -1,8 +1,9 @@
 """May this retraining begin? Cooldown and single flight, with the reason in words."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from schemas.versions import Retraining, RetrainingState
+from schemas.versions import Retraining, RetrainingCause, RetrainingState
 from services.retrainer.domain.runs import Run
 
 HOUR_MS = 3_600_000
@@ -17,6 +18,8 @@ class Rules:
     min_examples: int
     collect_deadline_ms: int
     trainer: str
+    max_retries: int = 3
+    """How often a degradation whose retraining came to nothing is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +38,30 @@ class Answer:
 
     state: RetrainingState
     reason: str
+    due_at_ms: int
+    """When to begin, if it is accepted."""
 
 
 def decide(request: Retraining, situation: Situation, rules: Rules) -> Answer:
-    """Return the answer to a request. `force` overrides the cooldown, nothing overrides single flight."""
-    obstacle = _obstacle(request, situation, rules)
+    """Return the answer to a request.
+
+    `force` overrides the cooldown. A degradation that meets the cooldown is accepted and waits for its end:
+    the model stays degraded, and nobody says so again. Nothing overrides single flight, but a retraining that
+    only waits is not under way: what is accepted takes its place.
+    """
+    now_ms = situation.now_ms
+    flight = _flight(situation)
+    cooldown, rest_ms = _cooldown(request, situation, rules)
+    obstacle = flight or cooldown
     if request.dry_run:
-        return Answer(RetrainingState.PLANNED, _plan(request, situation, rules, obstacle))
-    if obstacle:
-        return Answer(RetrainingState.REFUSED, obstacle)
-    return Answer(RetrainingState.REQUESTED, request.reason)
+        return Answer(RetrainingState.PLANNED, _plan(request, situation, rules, obstacle), now_ms)
+    if not obstacle:
+        return Answer(RetrainingState.REQUESTED, request.reason, now_ms)
+    if flight or request.cause is not RetrainingCause.DEGRADATION:
+        return Answer(RetrainingState.REFUSED, obstacle, now_ms)
+    due_at_ms = now_ms + rest_ms
+    waits = f"{request.reason}; waits for {until_in_words(due_at_ms, now_ms)}: {cooldown}"
+    return Answer(RetrainingState.REQUESTED, waits, due_at_ms)
 
 
 def window_from_ms(since_ms: int | None, now_ms: int, look_back_ms: int) -> int:
@@ -61,20 +78,30 @@ def in_words(duration_ms: int) -> str:
     return f"{duration_ms / HOUR_MS:.1f} h"
 
 
-def _obstacle(request: Retraining, situation: Situation, rules: Rules) -> str:
-    if situation.open_run is not None:
-        run = situation.open_run
-        return f"retraining {run.id} of {run.model} is under way ({run.state.value}); one at a time per model"
+def until_in_words(until_ms: int, now_ms: int) -> str:
+    """Return a wait for people: `4.0 h, until 2026-01-31T16:00:00Z`."""
+    until = datetime.fromtimestamp(until_ms / 1_000, UTC)
+    return f"{in_words(until_ms - now_ms)}, until {until:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _flight(situation: Situation) -> str:
+    run = situation.open_run
+    if run is None or run.waits(situation.now_ms):
+        return ""
+    return f"retraining {run.id} of {run.model} is under way ({run.state.value}); one at a time per model"
+
+
+def _cooldown(request: Retraining, situation: Situation, rules: Rules) -> tuple[str, int]:
+    """Return what the cooldown says against it, and how long it still lasts."""
     last = situation.last_trained_at_ms
-    if last is None or request.force:
-        return ""
-    rest_ms = last + rules.cooldown_ms - situation.now_ms
-    if rest_ms <= 0:
-        return ""
-    return (
+    rest_ms = 0 if last is None or request.force else last + rules.cooldown_ms - situation.now_ms
+    if last is None or rest_ms <= 0:
+        return "", 0
+    said = (
         f"the last retraining of {request.model} ended {in_words(situation.now_ms - last)} ago and the "
         f"cooldown is {in_words(rules.cooldown_ms)}: wait {in_words(rest_ms)} more, or ask with force"
     )
+    return said, rest_ms
 
 
 def _plan(request: Retraining, situation: Situation, rules: Rules, obstacle: str) -> str:

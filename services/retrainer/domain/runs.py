@@ -37,6 +37,7 @@ class Run:
 
     event: Retraining
     created_at_ms: int
+    """When it was asked for, or the end of its wait: look-back and collecting deadline count from here."""
     why: str
     """The reason that the request gave; each event has its own."""
     due_at_ms: int
@@ -45,6 +46,8 @@ class Run:
     """Of the present step that failed."""
     until_ms: int | None = None
     """The end of the examples' window, fixed when training begins, so that a repetition sees the same."""
+    champion: str | None = None
+    """The version in charge when it was asked for; of a retry, when the degradation was heard."""
 
     @property
     def id(self) -> str:
@@ -60,6 +63,19 @@ class Run:
     def state(self) -> RetrainingState:
         """Where it is in its life."""
         return self.event.state
+
+    def waits(self, now_ms: int) -> bool:
+        """Return True when it has not begun and is not to begin yet."""
+        return self.state is _S.REQUESTED and self.due_at_ms > now_ms
+
+    def outlived_by(self, champion: str | None) -> bool:
+        """Return True when it answers a degradation of a version that is no longer in charge."""
+        caused = self.event.cause is RetrainingCause.DEGRADATION
+        return caused and self.champion is not None and self.champion != champion
+
+    def for_cause(self, cause_id: str | None) -> "Run":
+        """Return the same run, which stands for this degradation (too)."""
+        return replace(self, event=self.event.model_copy(update={"cause_id": cause_id}))
 
     def moved(self, state: RetrainingState, reason: str, now_ms: int, **details: object) -> "Run":
         """Return the run in its next state, due at once. `details` are fields of the event.
@@ -83,10 +99,31 @@ def clipped(text: str) -> str:
     return text if len(text) <= MAX_TEXT_CHARS else text[: MAX_TEXT_CHARS - 1] + "…"
 
 
+def retraining_id(degradation_id: str, retry: int = 0) -> str:
+    """Return the id of a degradation's retraining: 0 is the first one, 1 its first retry, and so on."""
+    return derived_id("retraining", degradation_id, *([retry] if retry else []))
+
+
+def retry_of(original: Run, number: int, *, reason: str, now_ms: int, due_at_ms: int) -> Run:
+    """Return a retry of a degradation's first retraining: it asks for the same, and waits until it is due."""
+    event = Retraining(
+        retraining_id=retraining_id(original.event.cause_id or "", number),
+        model=original.model,
+        state=_S.REQUESTED,
+        cause=original.event.cause,
+        cause_id=original.event.cause_id,
+        since_ms=original.event.since_ms,
+        requested_by=original.event.requested_by,
+        occurred_at_ms=now_ms,
+        reason=reason,
+    )
+    return Run(event, due_at_ms, original.why, due_at_ms, champion=original.champion)
+
+
 def request_of(degradation: Degradation, now_ms: int) -> Retraining:
     """Return the retraining that a degradation asks for; the same degradation asks for the same one."""
     return Retraining(
-        retraining_id=derived_id("retraining", degradation.degradation_id),
+        retraining_id=retraining_id(degradation.degradation_id),
         model=degradation.model,
         state=_S.REQUESTED,
         cause=RetrainingCause.DEGRADATION,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from libs.common.clock import Clock
-from libs.common.errors import Conflict, Retryable
+from libs.common.errors import Conflict, Misconfigured, Retryable
 from libs.common.lifecycle import Stop
 from libs.common.retry import Backoff
 from libs.common.telemetry.health import Health
@@ -93,7 +93,7 @@ async def keep_registry(
 async def _step(advance: AdvanceRun, run: Run) -> None:
     try:
         await advance(run)
-    except Retryable:
+    except (Retryable, Misconfigured):
         raise
     except Conflict as error:
         log.info("%s", error.message)

@@ -16,6 +16,8 @@ from services.retrainer.domain.report import Registered, RegistrationOrder, Trai
 from services.retrainer.domain.rules import Rules, window_from_ms
 from services.retrainer.domain.runs import Crashed, Run
 from services.retrainer.domain.validation import Thresholds, judge
+from services.retrainer.handlers.resolve_alerts import resolve_alerts
+from services.retrainer.handlers.try_again import try_again
 from services.retrainer.ports import ExampleCounter, Store, TrainingResult, Transaction, Workshop
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,10 @@ class AdvanceRun:
             await self._delay(run, pace.retry_ms, failed=True)
 
     async def _begin(self, run: Run) -> None:
-        wanted = self.recipe.rules.min_examples
+        wanted, champion = self.recipe.rules.min_examples, await self._champion(run.model)
+        if run.outlived_by(champion):
+            await self._drop(run, f"version {champion} came into charge since, another than degraded")
+            return
         await self._move(run, _S.COLLECTING, f"waits for {wanted} labelled examples", examples=0)
 
     async def _collect(self, run: Run) -> None:
@@ -157,13 +162,10 @@ class AdvanceRun:
             before = await transaction.model()
             after = versions.with_challenger(before, run.model, version, reason=why, now_ms=now_ms)
             await transaction.save_model(after, versions.changes(before, after))
-            if (alert := await transaction.open_alert(alerts.RETRAINING)) is not None:
-                await transaction.save_alert(alerts.resolved(alert, why, now_ms))
+            await resolve_alerts(transaction, alerts.RETRAINING, alerts.GIVEN_UP, detail=why, now_ms=now_ms)
         self.workshop.clear(run.id)
 
     async def _order(self, run: Run) -> TrainingOrder:
-        async with self.store.transaction(run.model) as transaction:
-            model = await transaction.model()
         return self.recipe.order.model_copy(
             update={
                 "retraining_id": run.id,
@@ -172,9 +174,14 @@ class AdvanceRun:
                 "reason": run.why,
                 "from_ms": self._from_ms(run),
                 "until_ms": run.until_ms or self.clock.now_ms(),
-                "champion_version": model.champion.version if model and model.champion else None,
+                "champion_version": await self._champion(run.model),
             }
         )
+
+    async def _champion(self, name: str) -> str | None:
+        async with self.store.transaction(name) as transaction:
+            model = await transaction.model()
+        return model.champion.version if model and model.champion else None
 
     def _from_ms(self, run: Run) -> int:
         return window_from_ms(run.event.since_ms, run.created_at_ms, self.recipe.rules.look_back_ms)
@@ -184,14 +191,25 @@ class AdvanceRun:
         async with self.store.transaction(run.model) as transaction:
             await _replace(transaction, run, moved)
 
+    async def _drop(self, run: Run, reason: str) -> None:
+        """Finish what is no longer wanted: nobody has to be told."""
+        now_ms = self.clock.now_ms()
+        async with self.store.transaction(run.model) as transaction:
+            await _replace(transaction, run, run.moved(_S.REFUSED, reason, now_ms))
+            await resolve_alerts(
+                transaction, alerts.RETRAINING, alerts.GIVEN_UP, detail=reason, now_ms=now_ms
+            )
+
     async def _end(self, run: Run, state: RetrainingState, reason: str, **details: object) -> None:
-        """Finish without a version, and tell people."""
+        """Finish without a version, tell people, and let the next try for a degradation follow."""
         now_ms = self.clock.now_ms()
         ended = run.moved(state, reason, now_ms, **details)
         severity = Severity.HIGH if state is _S.FAILED else Severity.MEDIUM
-        problem = alerts.Problem(alerts.RETRAINING, severity, f"{state.value}: {reason}")
         async with self.store.transaction(run.model) as transaction:
-            await _replace(transaction, run, ended)
+            ended = await _replace(transaction, run, ended)
+            follows = await try_again(transaction, ended, self.recipe.rules, now_ms)
+            detail = "; ".join(part for part in (f"{state.value}: {reason}", follows) if part)
+            problem = alerts.Problem(alerts.RETRAINING, severity, detail)
             open_alert = await transaction.open_alert(alerts.RETRAINING)
             await transaction.save_alert(alerts.raised(problem, run.model, open_alert, now_ms))
         self.workshop.clear(run.id)
@@ -202,18 +220,21 @@ class AdvanceRun:
 
     async def _delay(self, run: Run, pause_ms: int, *, failed: bool) -> None:
         async with self.store.transaction(run.model) as transaction:
-            await _check(transaction, run)
-            await transaction.save_run(run.delayed(self.clock.now_ms() + pause_ms, failed=failed))
+            stored = await _check(transaction, run)
+            await transaction.save_run(stored.delayed(self.clock.now_ms() + pause_ms, failed=failed))
 
 
-async def _replace(transaction: Transaction, run: Run, moved: Run) -> None:
-    await _check(transaction, run)
+async def _replace(transaction: Transaction, run: Run, moved: Run) -> Run:
+    # Since it was read, it may have come to stand for a degradation.
+    moved = moved.for_cause((await _check(transaction, run)).event.cause_id)
     await transaction.save_run(moved)
     await transaction.publish("retraining", moved.event)
+    return moved
 
 
-async def _check(transaction: Transaction, run: Run) -> None:
+async def _check(transaction: Transaction, run: Run) -> Run:
     stored = await transaction.run(run.id)
     if stored is None or stored.state is not run.state:
         now = "gone" if stored is None else stored.state.value
         raise Conflict(f"retraining {run.id} was {run.state.value} and is {now}: somebody else took the step")
+    return stored

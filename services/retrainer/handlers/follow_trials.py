@@ -57,7 +57,10 @@ class FollowTrials:
     async def _promoted(
         self, transaction: Transaction, state: ModelState, tried: list[str], reason: str
     ) -> ModelState:
-        """Of several versions the model's challenger is the one; else the only one that was tried."""
+        """Of several versions the model's challenger is the one; else the only one that was tried.
+
+        One that is in quarantine, rolled back since it won, does not take charge: the state stays as it is.
+        """
         challenger, now_ms = state.challenger, self.clock.now_ms()
         if challenger is not None and challenger.version in tried:
             winner = challenger
@@ -66,6 +69,8 @@ class FollowTrials:
                 version=tried[0], origin="registered", created_at_ms=now_ms
             )
         else:
+            return state
+        if winner.version in state.quarantined:
             return state
         return versions.with_champion(state, state.model, winner, reason=reason, now_ms=now_ms)
 

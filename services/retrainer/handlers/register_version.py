@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from libs.common.clock import Clock
 from libs.common.errors import NotFound, Refused
 from schemas.health import Severity
-from schemas.versions import ModelVersion, Registration
+from schemas.versions import ModelState, ModelVersion, Registration
 from services.retrainer.domain import alerts, versions
+from services.retrainer.handlers.resolve_alerts import resolve_alerts
 from services.retrainer.ports import Registry, Store, Transaction
 
 log = logging.getLogger(__name__)
@@ -51,8 +52,10 @@ class RegisterVersion:
         version = await self._version(transaction, registration, now_ms)
         after = versions.registered(before, registration, version, now_ms)
         await transaction.save_model(after, versions.changes(before, after))
-        if (alert := await transaction.open_alert(alerts.REGISTRATION)) is not None:
-            await transaction.save_alert(alerts.resolved(alert, after.reason, now_ms))
+        ended = [alerts.REGISTRATION]
+        if _champion(before) != _champion(after):
+            ended += [alerts.RETRAINING, alerts.GIVEN_UP]
+        await resolve_alerts(transaction, *ended, detail=after.reason, now_ms=now_ms)
 
     async def _version(
         self, transaction: Transaction, registration: Registration, now_ms: int
@@ -75,3 +78,7 @@ class RegisterVersion:
         open_alert = await transaction.open_alert(alerts.REGISTRATION)
         alert = alerts.raised(problem, registration.model, open_alert, self.clock.now_ms())
         await transaction.save_alert(alert)
+
+
+def _champion(state: ModelState | None) -> str | None:
+    return state.champion.version if state and state.champion else None

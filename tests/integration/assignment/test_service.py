@@ -26,6 +26,7 @@ from schemas.decode import decode
 from schemas.event import Contract
 from schemas.experiments import Experiment, Rollback, VerdictKind
 from schemas.facts import Exposure
+from services.assignment import bootstrap
 from services.assignment.bootstrap import run_http
 from services.assignment.config import AssignmentSettings
 from tests.unit.assignment.make import TEMPLATE, definition, model_state, verdict
@@ -270,6 +271,41 @@ async def test_exposure_is_on_the_bus_before_the_answer(place: Place) -> None:
             assert (exposure.variant, exposure.revision) == (answer["variant"], answer["revision"])
             return
     pytest.fail("no unit of fifty takes part at a coverage of 20 %")
+
+
+async def test_not_ready_before_it_listens(
+    settings: AssignmentSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While everything but the HTTP server is there the process is not ready; once that listens, it is."""
+    monkeypatch.setenv("TELEMETRY_PORT", str(free_port()))
+    settings, stop, listen, real = load(AssignmentSettings), Stop(), asyncio.Event(), bootstrap.serve
+
+    async def late(*args: Any, **kwargs: Any) -> None:
+        await listen.wait()
+        await real(*args, **kwargs)
+
+    monkeypatch.setattr(bootstrap, "serve", late)
+    task = asyncio.create_task(run_http(settings, stop))
+    ready = f"http://127.0.0.1:{settings.telemetry_port}/health/ready"
+    try:
+        async with httpx.AsyncClient() as http:
+
+            async def lacks(*parts: str) -> bool:
+                try:
+                    return set((await http.get(ready)).json()["reasons"]) == set(parts)
+                except httpx.ConnectError:
+                    return False
+
+            await until(lambda: lacks("http"))
+            listen.set()
+            await until(lacks)
+            url = f"http://127.0.0.1:{settings.assignment_port}/v1/rules"
+            assert (await http.get(url)).status_code == 200
+    finally:
+        listen.set()
+        stop.set("the test is over")
+        async with asyncio.timeout(DEADLINE_S):
+            await task
 
 
 async def test_process_starts_drains_and_refuses(settings: AssignmentSettings) -> None:

@@ -47,7 +47,7 @@ def run(model: str, number: int = 1, state: RetrainingState = RetrainingState.RE
         occurred_at_ms=NOW_MS + number,
         reason="because",
     )
-    return Run(event, NOW_MS, "why", NOW_MS + number, 1, NOW_MS + 5)
+    return Run(event, NOW_MS, "why", NOW_MS + number, 1, NOW_MS + 5, "3")
 
 
 def alert(model: str, state: AlertState) -> Alert:
@@ -146,6 +146,18 @@ async def test_due_runs_come_the_longest_waiting_first(store: Store) -> None:
     assert [each.model for each in await store.due_runs(NOW_MS + 5)] == ["b", "a"]
     async with store.transaction("c") as transaction:
         assert await transaction.last_trained_at_ms() == NOW_MS + 1
+
+
+async def test_waiting_retraining_gives_its_place_in_one_step(store: Store) -> None:
+    """One retraining can end and the next of the same model begin in one transaction."""
+    async with store.transaction("m") as transaction:
+        await transaction.save_run(run("m", 1))
+    async with store.transaction("m") as transaction:
+        await transaction.save_run(run("m", 1).moved(RetrainingState.REFUSED, "gives way", NOW_MS))
+        await transaction.save_run(run("m", 2))
+    async with store.transaction("m") as transaction:
+        assert await transaction.open_run() == run("m", 2)
+        assert await transaction.last_trained_at_ms() is None
 
 
 async def test_registrations_queue_in_order(store: Store) -> None:

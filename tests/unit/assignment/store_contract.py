@@ -199,6 +199,15 @@ class StoreContract:
         assert not {each.experiment_id for each in stopped} & set(names)
         assert len(await place.store.experiments(state=None, limit=2)) == 2
 
+    async def test_models_are_listed(self, place: Place) -> None:
+        """Every model's record is listed, by name."""
+        names = sorted(fresh() for _ in range(3))
+        for name in names[::-1]:
+            await place.store.save_model(ModelRecord(model=name).with_template(TEMPLATE))
+        listed = await place.store.models()
+        assert [each.model for each in listed if each.model in names] == names
+        assert await place.store.find_model(names[0]) in listed
+
     async def test_rules_revision_grows_with_every_save(self, place: Place) -> None:
         """Whatever is saved raises the number of the rules; what is refused does not."""
         start = await place.store.rules_revision()

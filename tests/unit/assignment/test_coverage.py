@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from libs.common.errors import Refused
-from schemas.experiments import ExperimentKind, Policy, RampStage, Variant
+from schemas.experiments import ExperimentKind, Metric, Policy, RampStage, Variant
 from services.assignment.domain.coverage import coverage_at
 from services.assignment.domain.definitions import MAX_DEFINITION_BYTES, check_definition
 from tests.unit.assignment.make import definition, trial
@@ -69,6 +69,21 @@ def test_huge_definition_is_refused() -> None:
     variants = (Variant(key="control", payload="x" * MAX_DEFINITION_BYTES), Variant(key="treatment"))
     with pytest.raises(Refused, match="limit"):
         check_definition(definition(variants=variants))
+
+
+def test_result_must_fit_on_the_bus() -> None:
+    """Variants times metrics have a limit, since a result carries each; the refusal says what would do."""
+
+    def wide(metrics: int):  # type: ignore[no-untyped-def]
+        named = tuple(Metric(name=f"m{number}", conversion="bought") for number in range(metrics))
+        variants = tuple(Variant(key=f"v{number}") for number in range(20))
+        return definition(variants=variants, control="v0", metrics=named)
+
+    check_definition(wide(25))
+    with pytest.raises(Refused, match="500 is the limit") as refusal:
+        check_definition(wide(26))
+    assert refusal.value.field == "metrics"
+    assert refusal.value.next_step == "with 20 variants name at most 25 metrics"
 
 
 def test_trial_has_two_versions() -> None:

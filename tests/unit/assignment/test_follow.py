@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from libs.common.bus.control import control_message
+from libs.common.bus.dead_letters import DeadLetterLimit
 from libs.common.bus.memory import MemoryBus
 from libs.common.bus.ports import Message
 from libs.common.lifecycle import Stop
@@ -105,3 +106,15 @@ async def test_restart_opens_the_trial_that_was_due() -> None:
     await store.save_model(record.with_template(TEMPLATE))
     async with following(bus, place):
         await until(lambda: state_of(store, "digits-v2") == "running")
+
+
+async def test_poison_in_one_topic_does_not_count_against_the_other() -> None:
+    """Each topic has its own limit of poison: together they may bury more than one alone could."""
+    place = desk()
+    bus = MemoryBus(place.clock)
+    each_s = DeadLetterLimit().run * 6 // 10
+    async with following(bus, place):
+        for _ in range(each_s):
+            for topic in ("models", "verdicts"):
+                await send(bus, Message(topic, "digits", b"{"))
+        await until(lambda: len(bus.records("dead-letters")) == 2 * each_s)

@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from libs.common.bus.memory import MemoryBus
+from libs.common.clock import ManualClock
+from schemas.experiments import DAY_MS
 from services.assignment.adapters.exposures import BusExposures
 from services.assignment.entrypoints.http import Api, build
 from services.assignment.handlers.follow_model import follow_model
@@ -193,6 +195,22 @@ async def test_remote_assignment_is_exposed_first(service: Service) -> None:
         else:
             assert (body["model_version"], body["reason"]) == ("1", "outside")
     assert len(service.exposures()) > 5
+
+
+async def test_asking_again_is_the_same_exposure(service: Service) -> None:
+    """However often a unit is asked for in a day, its exposure has one id; another day has another."""
+    variants = [{"key": "control", "weight": 0.0}, {"key": "treatment"}]
+    await post(
+        service, "/v1/experiments?start=true", changed(variants=variants, policy={"ramp": []}, coverage=1.0)
+    )
+    assert isinstance(service.desk.clock, ManualClock)
+    for unit_id, later_ms in (("u", 0), ("u", 1), ("v", 1), ("u", DAY_MS)):
+        service.desk.clock.advance(later_ms)
+        await service.http.get("/v1/assignments/checkout", params={"unit_id": unit_id})
+    told = sorted(service.exposures(), key=lambda each: each["occurred_at_ms"])
+    first, again, other, tomorrow = (each["event_id"] for each in told)
+    assert first == again
+    assert len({first, other, tomorrow}) == 3
 
 
 async def test_no_exposure_no_treatment(service: Service) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from libs.common.errors import Refused
 from schemas.experiments import Metric, Policy, RampStage
-from services.assignment.domain.model_record import MAX_QUARANTINED, ModelRecord, TrialTemplate
+from services.assignment.domain.model_record import MAX_FORMER, MAX_QUARANTINED, ModelRecord, TrialTemplate
 from services.assignment.domain.trial import trial_id, trial_of, why_no_trial
 from tests.unit.assignment.make import TEMPLATE, model_state
 
@@ -55,6 +55,36 @@ def test_rolled_back_version_is_never_champion() -> None:
     with pytest.raises(Refused, match="rolled back"):
         record.promote("2")
     assert record.heard(model_state(2, champion="2")).serving == "1"
+
+
+def test_former_champions_serve_again() -> None:
+    """Of champions rolled back one after another the one before serves each time; without one, nobody."""
+    record = EMPTY.heard(model_state(1, champion="1"))
+    record = record.promote("2").heard(model_state(2, champion="2"))
+    record = record.heard(model_state(3, champion="3")).promote("4")
+    for rolled_back, then in (("4", "3"), ("3", "2"), ("2", "1"), ("1", None)):
+        record = record.quarantine((rolled_back,))
+        assert record.serving == then
+
+
+def test_promotion_rolled_back_waits_for_nothing() -> None:
+    """A promotion that was rolled back before `models` named it needs no confirmation any more."""
+    record = EMPTY.heard(model_state(1, champion="1")).promote("2")
+    assert not record.confirmed
+    record = record.quarantine(("2",))
+    assert (record.serving, record.confirmed) == ("1", True)
+    heard = record.heard(model_state(2, champion="1", quarantined=["2"]))
+    assert (heard.serving, heard.promoted, heard.former) == ("1", None, ())
+
+
+def test_former_champions_are_bounded() -> None:
+    """The latest former champions are kept, each once, at its latest place."""
+    record = EMPTY
+    names = [str(number) for number in range(MAX_FORMER + 5)]
+    for revision, name in enumerate([*names, "50", "last"], start=1):
+        record = record.heard(model_state(revision, champion=name))
+    assert len(record.former) == len(set(record.former)) == MAX_FORMER
+    assert record.former[-2:] == (names[-1], "50")
 
 
 def test_no_champion_named_changes_none() -> None:

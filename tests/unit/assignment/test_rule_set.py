@@ -128,3 +128,38 @@ async def test_reader_outlives_the_database() -> None:
     assert await reader.current() is first
     with pytest.raises(Retryable):
         await RulesReader(place.store).current()
+
+
+async def test_winner_rolled_back_later_is_withdrawn() -> None:
+    """A promoted A/B experiment serves control as soon as its winner's version is rolled back elsewhere."""
+    place = await in_trial()
+    variants = (Variant(key="control", model_version="1"), Variant(key="treatment", model_version="2"))
+    for name in ("x1", "x2"):
+        definition_of = definition(name, model="digits", variants=variants, policy=Policy(ramp=()))
+        await create(place, definition_of, by="ada", start=True)
+    await promote(place, order("x1"))
+    assert await versions(place, "x1") == {"2"}
+    await roll_back(place, order("x2"))
+    assert await versions(place, "x1") == {"1"}
+    assert evaluate(await rules(place), "x1", "user-1").reason == "quarantined"
+    assert '"2"' not in str(rule_set(await place.store.snapshot())).replace("'", '"')
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_champion_rolled_back_later_is_withdrawn(confirmed: bool) -> None:
+    """A promoted version that another experiment rolls back leaves the model to the champion before it, and
+    `models` confirming promotion and quarantine does not bring it back."""
+    place = await in_trial()
+    variants = (Variant(key="control", model_version="1"), Variant(key="treatment", model_version="2"))
+    other = definition("x2", model="digits", variants=variants, policy=Policy(ramp=()))
+    await create(place, other, by="ada", start=True)
+    await promote(place, order("digits-v2"))
+    if confirmed:
+        await follow_model(place, model_state(2, champion="2"))
+    assert await versions(place, "digits") == {"2"}
+    await roll_back(place, order("x2"))
+    assert await versions(place, "digits") == {"1"}
+    for state in (model_state(3, champion="2"), model_state(4, champion="2", quarantined=["2"])):
+        await follow_model(place, state)
+        assert await versions(place, "digits") == {"1"}
+        assert await versions(place, "digits-v2") == {"1"}

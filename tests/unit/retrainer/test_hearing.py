@@ -187,7 +187,8 @@ async def test_defect_in_a_step_costs_the_run_not_the_worker(retrainer) -> None:
 
     async with asyncio.timeout(10):
         await asyncio.gather(keep_runs(duties, retrainer.advance, stop), end())
-    assert "ZeroDivisionError: a defect" in retrainer.said("retraining")[-1].reason
+    (failed,) = (each for each in retrainer.said("retraining") if each.state.value == "failed")
+    assert "ZeroDivisionError: a defect" in failed.reason
 
 
 async def test_record_away_is_not_ready_and_waited_for() -> None:

@@ -173,6 +173,15 @@ async def test_promoted_challenger_takes_charge(on_trial) -> None:
     ]
 
 
+async def test_promotion_of_a_version_rolled_back_since_changes_nothing(on_trial) -> None:
+    """A rollback heard before the promotion holds: the version stays in quarantine, the champion stays."""
+    await on_trial.trials.rollback(rollback())
+    before = on_trial.model()
+    await on_trial.trials.experiment(experiment(ExperimentState.PROMOTED))
+    assert on_trial.model() == before
+    assert (before.champion.version, before.quarantined) == ("1", ("2",))
+
+
 async def test_old_promotion_heard_again_changes_nothing(on_trial) -> None:
     """The compacted topic, read again from its beginning, does not bring an old champion back."""
     await on_trial.trials.experiment(experiment(ExperimentState.PROMOTED))
@@ -213,3 +222,15 @@ async def test_other_experiments_are_nothing_to_us(on_trial, other: Experiment) 
     await on_trial.trials.experiment(other)
     await on_trial.trials.rollback(rollback().model_copy(update={"model": None}))
     assert len(on_trial.store.published) == said
+
+
+async def test_alert_of_the_registry_ends_when_the_aliases_can_be_set(on_trial) -> None:
+    """Once the registry holds what is in charge, the episode of the lost version ends."""
+    await on_trial.trials.experiment(experiment(ExperimentState.PROMOTED))
+    on_trial.registry.versions["m"] = {"1", "3"}
+    await on_trial.carry_out()
+    await on_trial.register.queue(registration(9, "3"))
+    await on_trial.carry_out()
+    await on_trial.carry_out()
+    told = [each.state for each in on_trial.said("alerts") if each.cause == "registry"]
+    assert told == [AlertState.OPENED, AlertState.RESOLVED]

@@ -123,7 +123,7 @@ async def test_lack_of_examples_is_tried_again(degraded) -> None:
     await degraded.steps(pause_ms=4_000_000)
     assert degraded.states()[-2:] == ["refused", "requested"]
     degraded.clock.advance(COOLDOWN_MS)
-    await degraded.steps(2)
+    await degraded.steps(1)
     assert last(degraded).state is RetrainingState.COLLECTING
 
 
@@ -136,8 +136,8 @@ async def test_retries_have_a_limit(degraded) -> None:
         degraded.clock.advance(COOLDOWN_MS)
     assert degraded.states().count("rejected") == 4
     assert degraded.states()[-1] == "rejected"
-    alert = degraded.said("alerts")[-1]
-    assert (alert.cause, alert.severity) == ("given-up", Severity.HIGH)
+    (alert,) = (each for each in degraded.said("alerts") if each.cause == "given-up")
+    assert alert.severity is Severity.HIGH
     assert "4 retrainings for degradation d1" in alert.detail
     degraded.champion_accuracy = 0.6
     await degraded.answer(request(1))
@@ -187,7 +187,7 @@ async def test_forced_request_takes_the_place_of_one_that_waits(degraded) -> Non
 
 
 async def test_degradation_during_a_persons_retraining_is_kept(degraded) -> None:
-    """A degradation that meets a person's retraining is refused, but when that comes to nothing it is tried."""
+    """A degradation that meets a person's retraining is refused, but tried when that comes to nothing."""
     await degraded.answer(request(1))
     (stale,) = await degraded.store.due_runs(degraded.clock.now_ms())
     await degraded.answer.degradation(degradation())

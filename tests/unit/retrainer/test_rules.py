@@ -67,7 +67,9 @@ def test_degradation_waits_for_the_end_of_the_cooldown() -> None:
     asked = request(cause=RetrainingCause.DEGRADATION, cause_id="d1")
     answer = decide(asked, situation(trained_ago_ms=HOUR_MS * 20), RULES)
     assert (answer.state, answer.due_at_ms) == (RetrainingState.REQUESTED, NOW_MS + 4 * HOUR_MS)
-    assert answer.reason.startswith("because; waits for 4.0 h, until 2023-11-15T02:13:20Z: the last retraining")
+    assert answer.reason.startswith(
+        "because; waits for 4.0 h, until 2023-11-15T02:13:20Z: the last retraining"
+    )
     assert decide(asked, situation(), RULES).due_at_ms == NOW_MS
 
 
@@ -76,7 +78,9 @@ def test_waiting_retraining_gives_its_place() -> None:
     waits = Run(request(retraining_id="r0"), NOW_MS, "", NOW_MS + 1)
     answer = decide(request(force=True), situation(open_run=waits, trained_ago_ms=1), RULES)
     assert answer.state is RetrainingState.REQUESTED
-    assert decide(request(), situation(open_run=waits, trained_ago_ms=1), RULES).state is RetrainingState.REFUSED
+    assert (
+        decide(request(), situation(open_run=waits, trained_ago_ms=1), RULES).state is RetrainingState.REFUSED
+    )
 
 
 def test_dry_run_tells_the_plan() -> None:

@@ -110,9 +110,11 @@ async def test_refusal_starts_no_cooldown(degraded) -> None:
     degraded.examples(0)
     await degraded.answer.degradation(degradation(1))
     await degraded.steps(pause_ms=4_000_000)
-    assert degraded.states()[-1] == "refused"
+    assert degraded.states()[-2:] == ["refused", "requested"]
     await degraded.answer.degradation(degradation(2))
-    assert degraded.states()[-1] == "requested"
+    await degraded.steps(1)
+    assert degraded.states()[-3:] == ["refused", "requested", "collecting"]
+    assert degraded.said("retraining")[-1].cause_id == "d2"
 
 
 async def test_collecting_waits_then_says_how_many(degraded) -> None:
@@ -123,11 +125,11 @@ async def test_collecting_waits_then_says_how_many(degraded) -> None:
     assert degraded.states() == ["requested", "collecting"]
     degraded.clock.advance(3_600_000)
     await degraded.steps()
-    last, alert = degraded.said("retraining")[-1], degraded.said("alerts")[-1]
+    last, alert = degraded.said("retraining")[-2], degraded.said("alerts")[-1]
     assert (last.state, last.examples) == (RetrainingState.REFUSED, 40)
     assert last.reason == "not enough labelled examples: 40 of 100"
     assert isinstance(alert, Alert)
-    assert alert.detail == f"refused: {last.reason}"
+    assert alert.detail == f"refused: {last.reason}; tried again in 24.0 h (retry 1 of 3)"
 
 
 async def test_collecting_goes_on_when_examples_come(degraded) -> None:
@@ -146,7 +148,7 @@ async def test_worse_candidate_is_rejected_with_numbers(degraded) -> None:
     degraded.champion_accuracy = 0.95
     await degraded.answer.degradation(degradation())
     await degraded.steps()
-    last = degraded.said("retraining")[-1]
+    last = degraded.said("retraining")[-2]
     assert last.state is RetrainingState.REJECTED
     assert "0.900 against 0.950" in last.reason
     assert degraded.model().challenger is None
@@ -211,8 +213,8 @@ async def test_impossible_training_fails_with_its_reason(degraded) -> None:
     degraded.workshop.troubles = [Refused("all examples have the same label")]
     await degraded.answer.degradation(degradation())
     await degraded.steps()
-    assert degraded.said("retraining")[-1].reason == "all examples have the same label"
-    assert degraded.states()[-1] == "failed"
+    failed = degraded.said("retraining")[-2]
+    assert (failed.state, failed.reason) == (RetrainingState.FAILED, "all examples have the same label")
 
 
 async def test_lost_files_are_made_again(degraded) -> None:
