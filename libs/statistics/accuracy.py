@@ -2,7 +2,7 @@
 
 import math
 
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 
 def level_at_look(alpha: float, look: int) -> float:
@@ -32,3 +32,15 @@ def shortfall_p_value(correct: int, labelled: int, score: float) -> float:
         return 1.0
     p_value = float(binom.cdf(correct, labelled, min(1.0, max(0.0, score))))
     return 1.0 if math.isnan(p_value) else p_value
+
+
+def lowest_score(score: float, labelled: int, level: float) -> float:
+    """Return the lower confidence bound of an accuracy that was estimated on `labelled` labels.
+
+    Clopper and Pearson (1934), one-sided: it lies above the true accuracy with a probability of at most
+    `level`. Without labels it is 0: nothing is known. Raises ValueError for a level outside 0..1.
+    """
+    if not 0 < level < 1:
+        raise ValueError("a level lies between 0 and 1")
+    correct = round(min(1.0, max(0.0, score)) * labelled)
+    return float(beta.ppf(level, correct, labelled - correct + 1)) if correct else 0.0

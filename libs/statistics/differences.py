@@ -1,17 +1,25 @@
 """Two variants: the difference of their means or proportions, its variance, and the relative lift.
 
-A variance of 0 in an arm would make an interval of no width, or half of one, from an arm of which we only
-have not seen enough yet. Two rules keep it away:
+An arm's variance may be too small because of what we have not seen yet: where few units convert, the very
+luck that lowers an arm's mean lowers its variance too. It makes an interval of no width in the extreme, and
+always one that is narrowest when it is most wrong. Two rules keep that away:
 
 * proportions: the variance of an arm is p(1 - p) of a proportion with one conversion and one miss added
   (Agresti and Caffo 2000); the estimate itself stays the plain difference. It is never 0, and it tends to
   the plain variance as units come.
-* means: an arm whose units all have the same value borrows the variance of both arms taken together. Where
-  that is 0 as well, every unit has the same value and there is no evidence either way.
+* both kinds: the variance of an arm is never below that of both arms taken together (the pooled variance of
+  the classical test of "no difference", here as a floor). Where that is 0, every unit has the same value and
+  there is no evidence either way.
+
+Without the floor, looked at all the time at alpha 5 % with arms of 90/10 and no difference at all, the rate
+of false rollbacks was 7.7 % (proportion of 1 %), 11 % (constant value, 1 %) and 28 % (lognormal value, 5 %)
+within 20,000 units: the small arm decides the variance of the difference. With it: 2.7 % at most, over all
+that was simulated. The price is power: the median of units until harm of 30 % of a rate of 5 % is found grows
+from 4,800 to 5,500 at 50/50, and from 8,400 to 14,900 at 90/10.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libs.statistics.sums import Sums
 
@@ -56,7 +64,7 @@ class Arms:
 
     @property
     def variance(self) -> float:
-        """Return the variance of the difference, unpooled; positive."""
+        """Return the variance of the difference: each arm's own, over its own units; positive."""
         return self.treatment.mean_variance + self.control.mean_variance
 
     def contrast(self, factor: float) -> tuple[float, float]:
@@ -74,11 +82,12 @@ def arms(treatment: Sums, control: Sums, *, proportion: bool) -> Arms | NotEnoug
     if treatment.units < 2 or control.units < 2:
         return NotEnough("fewer than two units in a variant")
     if proportion:
-        return Arms(_proportion(treatment), _proportion(control))
-    spare = (treatment + control).variance
-    if not spare:
+        least = _proportion(treatment + control).variance
+        return Arms(_at_least(_proportion(treatment), least), _at_least(_proportion(control), least))
+    pooled = (treatment + control).variance
+    if not pooled:
         return NotEnough("every unit has the same value")
-    return Arms(_mean(treatment, spare), _mean(control, spare))
+    return Arms(_mean(treatment, pooled), _mean(control, pooled))
 
 
 def _proportion(sums: Sums) -> Arm:
@@ -86,10 +95,14 @@ def _proportion(sums: Sums) -> Arm:
     return Arm(sums.units, sums.converted_units / sums.units, smoothed * (1.0 - smoothed))
 
 
-def _mean(sums: Sums, spare: float) -> Arm:
+def _mean(sums: Sums, pooled: float) -> Arm:
     mean, variance = sums.mean, sums.variance
     assert mean is not None, "the caller asked for two units"
-    return Arm(sums.units, mean, variance or spare)
+    return _at_least(Arm(sums.units, mean, variance or 0.0), pooled)
+
+
+def _at_least(arm: Arm, pooled: float) -> Arm:
+    return replace(arm, variance=max(arm.variance, pooled))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,4 +23,6 @@ class CaseStore(Protocol):
 
     async def settle(self, experiment_id: str, decide: Callable[[Case], Judgement]) -> None:
         """Read the case at one moment, decide, and write memory and events, in one transaction that excludes
-        every other judge. Does nothing when another judge was faster. Raises Retryable."""
+        every other judge. Does nothing when another judge was faster.
+
+        Raises Retryable, and Refused when the bus does not take what was decided: nothing is written then."""

@@ -114,15 +114,17 @@ class PostgresJudgements:
             key,
             experiment.revision,
             found.version,
-            judgement.result.computed_at_ms,
+            judgement.judged_at_ms,
             memory_to_json(judgement.memory),
         )
         # Always in this order, so that two transactions never wait for one another's keys.
         for alert in judgement.alerts:
             await enqueue(connection, control_message("alerts", key, alert, source=SOURCE, clock=self._clock))
-        await enqueue(
-            connection, control_message("results", key, judgement.result, source=SOURCE, clock=self._clock)
-        )
+        if judgement.result is not None:
+            await enqueue(
+                connection,
+                control_message("results", key, judgement.result, source=SOURCE, clock=self._clock),
+            )
         if judgement.verdict is not None:
             await enqueue(
                 connection,

@@ -42,14 +42,16 @@ class Episodes:
 
 
 def sightings(
-    experiment: Experiment, totals: ExperimentTotals, compared: tuple[Compared, ...], ratio: RatioFinding
+    totals: ExperimentTotals, compared: tuple[Compared, ...], ratio: RatioFinding, refusal: str
 ) -> list[Sighting]:
-    """Return every condition that may be an alert, present or not."""
+    """Return every condition that may be an alert, present or not. `refusal`: why the bus does not take the
+    result, "" when it does."""
     return [
         *(_guardrail(each) for each in compared if each.is_guardrail),
         _ratio(ratio),
         _multi_variant(totals),
         _leak(ratio),
+        _refusal(refusal),
     ]
 
 
@@ -136,6 +138,18 @@ def _multi_variant(totals: ExperimentTotals) -> Sighting:
         detail=f"{several} of {units} units ({rate:.2%}); they are left out of the comparison",
         present=units >= MULTI_VARIANT_MIN_UNITS and rate > MULTI_VARIANT_RATE,
         gone=rate < MULTI_VARIANT_RATE / 2,
+    )
+
+
+def _refusal(refusal: str) -> Sighting:
+    return Sighting(
+        subject="result",
+        cause="result-refused",
+        severity=Severity.HIGH,
+        title="the results of this experiment cannot be published",
+        detail=f"{refusal}; verdicts and alerts go on. Define fewer variants or metrics",
+        present=bool(refusal),
+        gone=not refusal,
     )
 
 

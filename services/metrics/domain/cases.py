@@ -22,7 +22,9 @@ class Case:
 class Judgement:
     """What is to be published and remembered, together or not at all."""
 
-    result: Result
+    judged_at_ms: int
+    result: Result | None
+    """None when the bus does not take it: verdict and alerts go out all the same."""
     verdict: Verdict | None
     alerts: tuple[Alert, ...]
     memory: JudgeMemory

@@ -51,6 +51,10 @@ class Definitions:
             self._plans[key] = plan
             self.version += 1
 
+    def knows(self, experiment_id: str) -> bool:
+        """Return whether anybody defined this experiment."""
+        return experiment_id in self._plans
+
     def plan(self, experiment_id: str) -> Plan:
         """Return what to measure; nothing for an experiment that is not known (yet)."""
         return self._plans.get(experiment_id, ())

@@ -83,6 +83,7 @@ def load_join(join: Join, dump: bytes) -> None:
     """
     state = _read(dump)
     join.exposed_until_ms = state.exposed_until_ms
+    join.newest_ms = max([state.exposed_until_ms, *(each.latest_ms for each in state.units)])
     for tally_dump in state.tallies:
         tally = join.let_in(tally_dump.experiment_id)
         tally.latest_ms = tally_dump.latest_ms

@@ -26,16 +26,20 @@ class Join:
         self._limits = limits
         self._adopted_version = definitions.version
         self._swept_at_ms = 0
+        self._pressed_at_ms = 0
         self.units: dict[str, Unit] = {}
         self.tallies: dict[str, ExperimentTally] = {}
         self.changed: set[str] = set()
         """Experiments whose tallies changed since the caller last cleared this."""
         self.exposed_until_ms = 0
-        """The latest event time of any exposure."""
+        """The latest event time of any exposure: the clock of `sweep`."""
+        self.newest_ms = 0
+        """The latest event time of anything."""
         self.outcomes = outcomes
 
     def expose(self, unit_id: str, experiment_id: str, variant: str, at_ms: int, event_id: str) -> None:
-        """Take in an exposure."""
+        """Take in an exposure. Whether there is room for it or not, time goes on, and may make room."""
+        self._move_clock(at_ms)
         unit = self.units.get(unit_id)
         if unit is not None:
             enrolment = unit.enrolments.get(experiment_id)
@@ -52,13 +56,11 @@ class Join:
         if unit is None and (unit := self._new_unit(unit_id)) is None:
             return
         self._see(tally, unit, Enrolment(at_ms, event_id, home))
-        if at_ms > self.exposed_until_ms:
-            self.exposed_until_ms = at_ms
-            if at_ms - self._swept_at_ms > self._limits.lateness_ms // 4:
-                self.sweep()
 
     def convert(self, unit_id: str, name: str, value: float, at_ms: int, event_id: str) -> None:
         """Take in a conversion."""
+        if at_ms > self.newest_ms:
+            self.newest_ms = at_ms
         unit = self.units.get(unit_id) or self._new_unit(unit_id)
         if unit is None:
             return
@@ -116,9 +118,29 @@ class Join:
         return tally
 
     def sweep(self) -> None:
-        """Forget the conversions of units that were never exposed, once they are older than the lateness."""
+        """Forget what is older than the lateness and can count for nothing any more: the conversions of units
+        that were never exposed, and of exposed ones those before every first exposure or beyond the longest
+        window that a definition may have.
+
+        No row changes, as long as exposures come within the lateness. Their time is the clock: conversions
+        may be read days ahead of the exposures that they belong to, when both are read from the beginning.
+        """
         self._swept_at_ms = self.exposed_until_ms
         oldest_ms = self.exposed_until_ms - self._limits.lateness_ms
+        self._forget_idle(oldest_ms)
+        for unit in self.units.values():
+            if unit.conversions:
+                unit.forget_useless(oldest_ms)
+
+    def _move_clock(self, at_ms: int) -> None:
+        if at_ms > self.newest_ms:
+            self.newest_ms = at_ms
+        if at_ms > self.exposed_until_ms:
+            self.exposed_until_ms = at_ms
+            if at_ms - self._swept_at_ms > self._limits.lateness_ms // 4:
+                self.sweep()
+
+    def _forget_idle(self, oldest_ms: int) -> None:
         idle = [key for key, unit in self.units.items() if not unit.enrolments and unit.latest_ms < oldest_ms]
         for key in idle:
             del self.units[key]
@@ -126,16 +148,41 @@ class Join:
 
     def _new_unit(self, unit_id: str) -> Unit | None:
         if len(self.units) >= self._limits.units:
+            self._make_room_for_units()
+        if len(self.units) >= self._limits.units:
             self.outcomes.over_units += 1
             return None
         unit = self.units[unit_id] = Unit()
         return unit
 
+    def _make_room_for_units(self) -> None:
+        """Where exposures are rare or there are none, conversions tell the time too; only at the limit."""
+        if self.newest_ms - self._pressed_at_ms > self._limits.lateness_ms // 4:
+            self._pressed_at_ms = self.newest_ms
+            self._forget_idle(self.newest_ms - self._limits.lateness_ms)
+
     def _new_tally(self, experiment_id: str) -> ExperimentTally | None:
+        if len(self.tallies) >= self._limits.experiments:
+            self._evict_unknown()
         if len(self.tallies) >= self._limits.experiments:
             self.outcomes.over_experiments += 1
             return None
         return self.let_in(experiment_id)
+
+    def _evict_unknown(self) -> None:
+        """Forget the older half of the experiments that nobody defined: half, as it walks all units."""
+        unknown = [each for each in self.tallies.values() if not self._definitions.knows(each.experiment_id)]
+        unknown.sort(key=lambda each: (each.latest_ms, each.experiment_id))
+        evicted = {each.experiment_id for each in unknown[: (len(unknown) + 1) // 2]}
+        if not evicted:
+            return
+        for key in evicted:
+            del self.tallies[key]
+        self.changed -= evicted
+        for unit in self.units.values():
+            for key in evicted & unit.enrolments.keys():
+                del unit.enrolments[key]
+        self.outcomes.evicted_experiments += len(evicted)
 
     def _see(self, tally: ExperimentTally, unit: Unit, seen: Enrolment) -> None:
         """Take in an exposure, given as the enrolment that it would be if it were the first."""

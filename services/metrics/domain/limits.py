@@ -1,4 +1,10 @@
-"""Limits on everything that grows in a partition's memory, each with what happens at it."""
+"""Limits on everything that grows in a partition's memory, each with what happens at it.
+
+Bounded by number: units, experiments, and per unit its exposures and conversions. Bounded by time:
+conversions that no window can hold any more, and units that were never exposed. Not bounded by time: units of
+experiments that have ended, and of any exposed unit the conversions within a year of its first exposure,
+wanted by a metric or not (a definition may come late). Those stay: at most `conversions_per_unit` of them.
+"""
 
 from dataclasses import dataclass
 
@@ -10,14 +16,19 @@ class IngestLimits:
     """Per partition, unless said otherwise. At a limit events are counted and ignored; nothing stops."""
 
     units: int = 1_000_000
-    """Units remembered. Events of further units are ignored."""
+    """Units remembered. At the limit those that were never exposed and are older than the lateness, by the
+    newest event of any kind, make room; else events of further units are ignored."""
     experiments: int = 2_000
-    """Experiments that exposures may name, known or not. Exposures to further ones are ignored."""
+    """Experiments that exposures may name, known or not. At the limit those that nobody defined make room,
+    oldest first: their counts start again should they come back. Without such, exposures to further ones are
+    ignored."""
     variants: int = 64
     """Variants of one experiment that exposures may name (a definition has at most 50)."""
-    exposures_per_unit: int = 10_000
-    """Event ids of exposures remembered per unit and experiment: the horizon for duplicates. Further
-    exposures may still move the first one forward or show a second variant, but are not counted."""
+    exposures_per_unit: int = 64
+    """Event ids of exposures remembered per unit and experiment, of about 150 bytes each. Further exposures
+    may still move the first one back in time or show a second variant, but are not counted: a unit in one
+    variant has min(distinct, limit) exposures in any order of arrival. Units, sums and verdicts never depend
+    on it; how the exposures of a unit in two variants are split between them, beyond the limit, does."""
     conversions_per_unit: int = 10_000
     """Conversions remembered per unit: the horizon for duplicates. The earliest by event time are kept, so
     which ones these are does not depend on the order of arrival."""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, fields
 
+NOT_EVENTS = frozenset({"swept_units", "evicted_experiments"})
+"""Counts of other things than events."""
+
 
 @dataclass(slots=True)
 class Outcomes:
@@ -17,11 +20,13 @@ class Outcomes:
     over_conversions: int = 0
     swept_units: int = 0
     """Units forgotten: conversions, but no exposure within the lateness."""
+    evicted_experiments: int = 0
+    """Experiments that nobody defined, forgotten to make room for others."""
 
     def ignored(self) -> dict[str, int]:
         """Return how many events counted for nothing, by reason."""
         counts = {each.name: int(getattr(self, each.name)) for each in fields(self)}
-        return {name: count for name, count in counts.items() if name != "swept_units"}
+        return {name: count for name, count in counts.items() if name not in NOT_EVENTS}
 
     def over_limits(self) -> dict[str, int]:
         """Return the counts of events that met a limit, without those that are 0."""

@@ -2,7 +2,7 @@
 
 from libs.common.ids import derived_id
 from schemas.experiments import Experiment, Verdict, VerdictKind
-from schemas.results import Result, Summary, VariantCount
+from schemas.results import Comparison, Result, SampleRatio, Summary, VariantCount
 from services.metrics.domain.advice import Advice, advise
 from services.metrics.domain.alerts import follow_episodes, sightings
 from services.metrics.domain.cases import Case, Judgement
@@ -13,8 +13,13 @@ from services.metrics.domain.ratio import check_ratio
 from services.metrics.domain.totals import ExperimentTotals, VariantTotals
 
 
-def judge(case: Case, now_ms: int) -> Judgement:
-    """Return the judgement. Same case, same judgement; only time stamps come from `now_ms`.
+def judge(case: Case, now_ms: int, *, refusal: str = "") -> Judgement:
+    """Return the judgement. Same case and same `now_ms`, same judgement.
+
+    `now_ms` gives the time stamps, and it caps the event time that a ramp stage has lasted: an event may lie
+    a day ahead, and must not age a stage by a day.
+
+    `refusal` says why the bus did not take the result: the judgement is then without one, and has an alert.
 
     Counts, summaries, estimates and intervals depend on the totals alone. The p-values are running minima, so
     they also depend on the earlier looks that the memory holds.
@@ -25,24 +30,14 @@ def judge(case: Case, now_ms: int) -> Judgement:
     ratio = check_ratio(experiment, totals, memory.ratio)
     stage = remember_stage(experiment, totals, memory.stage)
     advice = advise(experiment, compared, stage_progress(experiment, totals, stage, now_ms))
-    seen = sightings(experiment, totals, compared, ratio)
+    seen = sightings(totals, compared, ratio, refusal)
     episodes = follow_episodes(experiment, seen, memory.alerts, memory.episodes, now_ms)
     verdict = _verdict(case, advice, now_ms)
-    result = Result(
-        experiment_id=experiment.experiment_id,
-        revision=experiment.revision,
-        computed_at_ms=now_ms,
-        as_of_ms=totals.latest_ms,
-        counts=_counts(experiment, totals),
-        multi_variant_units=totals.multi_variant_units,
-        summaries=_summaries(experiment, totals),
-        comparisons=tuple(to_comparison(each, experiment.policy.alpha, smallest) for each in compared),
-        sample_ratio=ratio.sample_ratio,
-        offsets=dict(totals.offsets),
-    )
+    comparisons = tuple(to_comparison(each, experiment.policy.alpha, smallest) for each in compared)
     known = memory.published if memory.revision == experiment.revision else ()
     return Judgement(
-        result,
+        now_ms,
+        None if refusal else _result(case, comparisons, ratio.sample_ratio, now_ms),
         verdict,
         episodes.news,
         JudgeMemory(
@@ -55,6 +50,24 @@ def judge(case: Case, now_ms: int) -> Judgement:
             alerts=episodes.open,
             episodes=episodes.counts,
         ),
+    )
+
+
+def _result(
+    case: Case, comparisons: tuple[Comparison, ...], sample_ratio: SampleRatio | None, now_ms: int
+) -> Result:
+    experiment, totals = case.experiment, case.totals
+    return Result(
+        experiment_id=experiment.experiment_id,
+        revision=experiment.revision,
+        computed_at_ms=now_ms,
+        as_of_ms=totals.latest_ms,
+        counts=_counts(experiment, totals),
+        multi_variant_units=totals.multi_variant_units,
+        summaries=_summaries(experiment, totals),
+        comparisons=comparisons,
+        sample_ratio=sample_ratio,
+        offsets=dict(totals.offsets),
     )
 
 

@@ -1,12 +1,21 @@
 """Judge every experiment about which something is new."""
 
+import logging
+
 from libs.common.clock import Clock
+from libs.common.errors import Refused
 from services.metrics.handlers.judge import judge
 from services.metrics.ports import CaseStore
 
+log = logging.getLogger(__name__)
+
 
 class JudgeDue:
-    """One tick of the leader. Idempotent: a second leader finds nothing left to do."""
+    """One tick of the leader. Idempotent: a second leader finds nothing left to do.
+
+    An experiment whose result the bus does not take, as it is too large, holds up no other: it is settled
+    without the result, and an alert says so.
+    """
 
     def __init__(self, store: CaseStore, clock: Clock, *, min_interval_ms: int, limit: int = 500) -> None:
         self._store = store
@@ -19,4 +28,19 @@ class JudgeDue:
         now_ms = self._clock.now_ms()
         due = await self._store.due(judged_before_ms=now_ms - self._min_interval_ms, limit=self._limit)
         for experiment_id in due:
-            await self._store.settle(experiment_id, lambda case: judge(case, self._clock.now_ms()))
+            try:
+                await self._settle(experiment_id)
+            except Refused as error:
+                log.warning("%s: no result can be published: %s", experiment_id, error.message)
+                await self._settle_without_result(experiment_id, error.message)
+
+    async def _settle(self, experiment_id: str, refusal: str = "") -> None:
+        await self._store.settle(
+            experiment_id, lambda case: judge(case, self._clock.now_ms(), refusal=refusal)
+        )
+
+    async def _settle_without_result(self, experiment_id: str, refusal: str) -> None:
+        try:
+            await self._settle(experiment_id, refusal)
+        except Refused as error:
+            log.error("%s: not even a verdict can be published: %s", experiment_id, error.message)

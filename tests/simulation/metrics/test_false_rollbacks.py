@@ -18,27 +18,47 @@ from libs.statistics.sums import MICRO, Sums
 
 RUNS = 1_000
 ALPHA = 0.05
-LOOKS = np.unique(np.geomspace(100, 10_000, 50).astype(int))
-"""Units per variant at which one looks: dense in the beginning, where the asymptotics are weakest."""
-SPAN = np.diff(LOOKS, prepend=0)
 CENT = 10_000
+LOOKS = 36
 
-Draw = Callable[[np.random.Generator, float], list[Sums]]
+Draw = Callable[[np.random.Generator, float, NDArray[np.int64]], list[Sums]]
+Arms = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def proportions(chance: np.random.Generator, rate: float) -> list[Sums]:
+def looks(share: float, units: int) -> NDArray[np.int64]:
+    """Return the units at which one looks in a variant that gets `share` of the traffic: from the burn-in of
+    the smaller variant on, and dense there, where the asymptotics are weakest."""
+    smaller = min(share, 1.0 - share)
+    return np.floor(np.geomspace(100 / smaller, units, LOOKS) * share + 1e-6).astype(np.int64)
+
+
+EVEN = (looks(0.5, 20_000), looks(0.5, 20_000))
+"""Units of control and treatment at every look, of 20,000 in all."""
+SMALL_TREATMENT = (looks(0.9, 20_000), looks(0.1, 20_000))
+SMALL_CONTROL = (looks(0.1, 20_000), looks(0.9, 20_000))
+
+
+def proportions(chance: np.random.Generator, rate: float, units: NDArray[np.int64]) -> list[Sums]:
     """Return one variant's sums of a proportion at every look."""
-    converted = np.cumsum(chance.binomial(SPAN, rate)).tolist()
-    return [Sums(n, k, k * MICRO, k * MICRO**2) for n, k in zip(LOOKS.tolist(), converted, strict=True)]
+    converted = np.cumsum(chance.binomial(np.diff(units, prepend=0), rate)).tolist()
+    return [Sums(n, k, k * MICRO, k * MICRO**2) for n, k in zip(units.tolist(), converted, strict=True)]
 
 
-def revenues(chance: np.random.Generator, rate: float) -> list[Sums]:
+def constants(chance: np.random.Generator, rate: float, units: NDArray[np.int64]) -> list[Sums]:
+    """Likewise of a mean whose value is 10 wherever there is one."""
+    return [
+        Sums(each.units, each.converted_units, 10 * each.total, 100 * each.total_squares)
+        for each in proportions(chance, rate, units)
+    ]
+
+
+def revenues(chance: np.random.Generator, rate: float, units: NDArray[np.int64]) -> list[Sums]:
     """Likewise of a mean: most units bring nothing, the others a skewed (lognormal) amount of cents."""
-    converted = np.cumsum(chance.binomial(SPAN, rate))
+    converted = np.cumsum(chance.binomial(np.diff(units, prepend=0), rate))
     cents = (np.exp(chance.normal(3, 1, converted[-1])) * 100).astype(np.int64)
     totals: NDArray[np.int64] = np.concatenate([[0], np.cumsum(cents)])[converted]
     squares: NDArray[np.int64] = np.concatenate([[0], np.cumsum(cents * cents)])[converted]
-    columns = (LOOKS.tolist(), converted.tolist(), totals.tolist(), squares.tolist())
+    columns = (units.tolist(), converted.tolist(), totals.tolist(), squares.tolist())
     return [Sums(n, k, y * CENT, q * CENT**2) for n, k, y, q in zip(*columns, strict=True)]
 
 
@@ -56,27 +76,43 @@ def rolled_back(control: list[Sums], treatment: list[Sums], question: Question) 
     return False
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.05, 0.5])
 @pytest.mark.parametrize(
-    ("draw", "tuned_units"), [(proportions, 500), (proportions, 5_000), (revenues, 5_000)]
+    ("draw", "tuned_units", "arms", "rate"),
+    [
+        (proportions, 500, EVEN, 0.01),
+        (proportions, 500, EVEN, 0.05),
+        (proportions, 5_000, EVEN, 0.5),
+        (revenues, 5_000, EVEN, 0.05),
+        (proportions, 5_000, SMALL_TREATMENT, 0.01),
+        (constants, 5_000, SMALL_TREATMENT, 0.01),
+        (revenues, 5_000, SMALL_TREATMENT, 0.01),
+        (revenues, 5_000, SMALL_TREATMENT, 0.05),
+        (revenues, 5_000, SMALL_CONTROL, 0.05),
+    ],
 )
-def test_false_rollbacks_stay_below_alpha(draw: Draw, rate: float, tuned_units: int) -> None:
-    """At base rates of 1, 5 and 50 %, tuned early or late, whichever direction is the good one."""
+def test_false_rollbacks_stay_below_alpha(draw: Draw, tuned_units: int, arms: Arms, rate: float) -> None:
+    """At base rates from 1 % on, tuned early or late, halves or nine to one either way, whichever direction
+    is the good one. By bad luck a small arm holds few conversions, and then its own variance is small too."""
     chance = np.random.default_rng(20_240_001)
-    runs = [(draw(chance, rate), draw(chance, rate)) for _ in range(RUNS)]
+    control, treatment = arms
+    runs = [(draw(chance, rate, control), draw(chance, rate, treatment)) for _ in range(RUNS)]
     for higher in (True, False):
         question = Question(
             proportion=draw is proportions, better_when_higher=higher, tuning=Tuning(ALPHA, tuned_units)
         )
-        alarms = sum(rolled_back(control, treatment, question) for control, treatment in runs)
+        alarms = sum(rolled_back(*each, question) for each in runs)
         assert bound(alarms) <= ALPHA, f"{alarms} of {RUNS}"
 
 
-def test_harm_of_thirty_percent_is_found() -> None:
-    """The caution has not cost the power: 5 % down to 3.5 % is found in most runs by 10,000 units."""
+@pytest.mark.parametrize(("arms", "at_least"), [(EVEN, 150), (SMALL_TREATMENT, 100)])
+def test_harm_of_thirty_percent_is_found(arms: Arms, at_least: int) -> None:
+    """The caution has not cost all power: 5 % down to 3.5 % is found in most runs by 20,000 units, and with a
+    tenth of the traffic in half of them."""
     question = Question(proportion=True, tuning=Tuning(ALPHA, 5_000))
     chance = np.random.default_rng(20_240_003)
+    control, treatment = arms
     found = sum(
-        rolled_back(proportions(chance, 0.05), proportions(chance, 0.035), question) for _ in range(200)
+        rolled_back(proportions(chance, 0.05, control), proportions(chance, 0.035, treatment), question)
+        for _ in range(200)
     )
-    assert found >= 150
+    assert found >= at_least

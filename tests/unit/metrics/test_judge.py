@@ -18,6 +18,7 @@ from schemas.experiments import (
     VerdictKind,
 )
 from schemas.health import AlertState, Severity
+from schemas.results import Result
 from services.metrics.domain.cases import Case, Judgement
 from services.metrics.domain.memory import JudgeMemory, memory_from_json, memory_to_json
 from services.metrics.domain.totals import ExperimentTotals, VariantTotals
@@ -52,6 +53,12 @@ def totals(
         latest_ms=T0 + at_ms,
         offsets={"exposures-0": 7},
     )
+
+
+def result_of(judgement: Judgement) -> Result:
+    """Return the result, which there must be."""
+    assert judgement.result is not None
+    return judgement.result
 
 
 class Life:
@@ -92,7 +99,7 @@ def test_a_breach_rolls_back_once_with_its_evidence() -> None:
     evidence = first.verdict.evidence[0]
     assert evidence.relative == pytest.approx(-0.4)
     assert evidence.upper < 0
-    assert first.verdict.offsets == first.result.offsets == {"exposures-0": 7}
+    assert first.verdict.offsets == result_of(first).offsets == {"exposures-0": 7}
     assert life.kinds([totals(BREACH), totals(EVEN), totals(BREACH)]) == [VerdictKind.HOLD]
 
 
@@ -125,7 +132,7 @@ def test_automatic_rollback_can_be_off() -> None:
 def test_below_the_burn_in_there_is_no_evidence_and_the_reason_is_given() -> None:
     """No numbers, no verdict but hold, and a sentence."""
     judgement = Life(running()).look(totals({"a": (99, 50), "b": (99, 0)}, at_ms=2 * HOUR_MS))
-    comparison = judgement.result.comparisons[0]
+    comparison = result_of(judgement).comparisons[0]
     assert not comparison.sufficient
     assert comparison.estimate is None
     assert "99 units" in comparison.reason
@@ -207,14 +214,15 @@ def test_a_guardrail_alert_is_one_episode() -> None:
     ended = life.look(totals(BREACH))
     assert [each.state for each in ended.alerts] == [AlertState.RESOLVED]
     assert ended.verdict is None
-    assert ended.result.comparisons[0].sufficient
+    assert result_of(ended).comparisons[0].sufficient
 
 
 def test_a_wrong_split_is_an_alert() -> None:
     """60 to 40 where halves were asked for."""
     judgement = Life(running()).look(totals({"a": (6_000, 600), "b": (4_000, 400)}))
-    assert judgement.result.sample_ratio is not None
-    assert judgement.result.sample_ratio.mismatch
+    found = result_of(judgement).sample_ratio
+    assert found is not None
+    assert found.mismatch
     assert [(each.cause, each.severity) for each in judgement.alerts] == [("sample-ratio", Severity.HIGH)]
 
 
@@ -230,9 +238,10 @@ def test_weights_that_change_begin_a_new_period() -> None:
     life.experiment = weighted(1, 1, 2)
     life.look(totals({"a": (8_100, 800), "b": (900, 90)}))
     judgement = life.look(totals({"a": (9_100, 900), "b": (1_900, 190)}))
-    assert judgement.result.sample_ratio is not None
-    assert not judgement.result.sample_ratio.mismatch
-    assert judgement.result.sample_ratio.observed == {"a": 1_000, "b": 1_000}
+    found = result_of(judgement).sample_ratio
+    assert found is not None
+    assert not found.mismatch
+    assert found.observed == {"a": 1_000, "b": 1_000}
 
 
 @pytest.mark.parametrize("stranger", ["b", "nobody-defined-this"])
@@ -242,7 +251,7 @@ def test_a_unit_where_none_may_be_is_a_leak_at_once(stranger: str) -> None:
     judgement = Life(running(variants=variants)).look(totals({"a": (5, 1), "c": (5, 1), stranger: (1, 0)}))
     assert [(each.cause, each.severity) for each in judgement.alerts] == [("leak", Severity.CRITICAL)]
     assert stranger in judgement.alerts[0].detail
-    assert stranger in [each.variant for each in judgement.result.counts]
+    assert stranger in [each.variant for each in result_of(judgement).counts]
 
 
 def test_units_in_several_variants_are_an_alert_above_one_percent() -> None:
@@ -263,7 +272,7 @@ def test_units_in_several_variants_are_an_alert_above_one_percent() -> None:
 def test_p_values_only_fall() -> None:
     """The always-valid p-value is a running minimum, and never 0."""
     life = Life(running())
-    values = [life.look(totals(each)).result.comparisons[0].p_value for each in (EVEN, BREACH, EVEN)]
+    values = [result_of(life.look(totals(each))).comparisons[0].p_value for each in (EVEN, BREACH, EVEN)]
     assert values[0] == 1.0
     assert values[1] is not None
     assert 0 < values[1] < 1e-6
@@ -273,8 +282,8 @@ def test_p_values_only_fall() -> None:
 def test_an_experiment_without_units_has_a_result_without_numbers() -> None:
     """Nothing divides by the units that are not there."""
     judgement = Life(running()).look(totals({}))
-    assert [(each.units, each.exposures) for each in judgement.result.counts] == [(0, 0), (0, 0)]
-    assert all(each.mean is None for each in judgement.result.summaries)
+    assert [(each.units, each.exposures) for each in result_of(judgement).counts] == [(0, 0), (0, 0)]
+    assert all(each.mean is None for each in result_of(judgement).summaries)
     assert judgement.alerts == ()
 
 

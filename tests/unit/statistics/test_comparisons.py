@@ -30,15 +30,28 @@ MEAN = Question(proportion=False)
 
 
 def test_difference_and_lift_are_the_textbooks() -> None:
-    """Two means: the difference, Welch's variance, and the lift with the control's variance in it."""
-    both = arms(exact_sums([3.0, 5.0, 7.0]), exact_sums([1.0, 2.0, 3.0]), proportion=False)
+    """Two means far apart in spread: the difference; each arm's own variance where it is the larger one, that
+    of both together (5) where it is not; and the lift with the control's variance in it."""
+    both = arms(exact_sums([0.0, 5.0, 7.0]), exact_sums([1.0, 2.0, 3.0]), proportion=False)
     assert isinstance(both, Arms)
-    assert both.estimate == 3.0
-    assert both.variance == pytest.approx(4 / 3 + 1 / 3)
+    own, pooled = 13.0, 34 / 5
+    assert both.estimate == 2.0
+    assert both.variance == pytest.approx(own / 3 + pooled / 3)
     lift = relative_lift(both)
     assert isinstance(lift, Lift)
-    assert lift.estimate == 1.5
-    assert lift.variance == pytest.approx(4 / (3 * 4) + 25 * 1 / (3 * 16))
+    assert lift.estimate == 1.0
+    assert lift.variance == pytest.approx(own / (3 * 4) + 16 * pooled / (3 * 16))
+
+
+@pytest.mark.parametrize("question", [PROPORTION, MEAN])
+def test_an_unlucky_small_arm_does_not_vouch_for_itself(question: Question) -> None:
+    """Two of 400 next to 36 of 3,600: the small arm's interval is as wide as a hundredth of both allows, not
+    as narrow as its own half percent."""
+    both = arms(rate(400, 2), rate(3_600, 36), proportion=question.proportion)
+    assert isinstance(both, Arms)
+    assert both.treatment.variance >= 0.0094
+    assert both.control.variance >= both.treatment.variance
+    assert not answer(rate(400, 0), rate(3_600, 36), question).harmful
 
 
 def test_clear_harm_is_harm_and_clear_gain_is_not() -> None:
