@@ -26,12 +26,18 @@ class IngestConfig(Config):
     examples_dir: Path
     drift_group: str = "drift-ingest"
     drift_late_ms: int = Field(default=600_000, ge=1_000, le=7 * DAY_MS)
-    """A fact further behind the newest of its partition is left out; repetitions are known for so long."""
+    """A fact further behind the newest of its topic and partition is left out; repetitions are known as
+    long."""
     drift_label_wait_ms: int = Field(default=DAY_MS, ge=1_000, le=90 * DAY_MS)
     """How long a prediction waits for its label, in event time."""
     drift_max_answers: int = Field(default=200_000, ge=1_000)
-    """Predictions that a partition remembers; beyond, the oldest are forgotten and counted."""
+    """Predictions that wait for a label in a partition, and labels that wait for a prediction; beyond, the
+    oldest are forgotten and counted."""
+    drift_max_ids: int = Field(default=1_000_000, ge=1_000)
+    """Predictions of the last DRIFT_LATE_MS whose repetition a partition recognises."""
     drift_max_versions: int = Field(default=1_000, ge=1)
+    drift_max_versions_per_model: int = Field(default=100, ge=1)
+    """Versions that a partition ever follows, in all and of one model; further ones are left out, counted."""
     drift_flush_interval_ms: int = Field(default=30_000, ge=0)
     """Event time between two files of examples. The last of a stream that stops wait for its next event."""
     drift_flush_examples: int = Field(default=5_000, ge=1)
@@ -48,8 +54,11 @@ class IngestConfig(Config):
         """Return them as the domain has them."""
         return IngestLimits(
             window_ms=self.drift_window_ms,
-            horizons=Horizons(self.drift_late_ms, self.drift_label_wait_ms, self.drift_max_answers),
+            horizons=Horizons(
+                self.drift_late_ms, self.drift_label_wait_ms, self.drift_max_answers, self.drift_max_ids
+            ),
             versions=self.drift_max_versions,
+            versions_per_model=self.drift_max_versions_per_model,
             flush_interval_ms=self.drift_flush_interval_ms,
             flush_examples=self.drift_flush_examples,
         )

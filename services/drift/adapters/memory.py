@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import msgspec
 
@@ -16,6 +17,7 @@ from services.drift.domain.rows import (
     VersionKey,
     VersionTotal,
     WindowBody,
+    WindowKey,
     WindowRow,
 )
 from services.drift.domain.windows import added
@@ -79,7 +81,8 @@ class MemoryLedger:
 
     async def bodies(self, key: VersionKey, starts_ms: Sequence[int]) -> Sequence[WindowBody]:
         """Return what all partitions know of these windows."""
-        return [row.body for row in self._rows() if row.key[:2] == key and row.key.start_ms in starts_ms]
+        kept = [row for row in self._rows() if row.key[:2] == key and row.key.start_ms in starts_ms]
+        return [row.body for row in kept if row.body is not None]
 
     async def journals(self, keys: Sequence[VersionKey]) -> Mapping[VersionKey, Journal]:
         """Return the journals of these versions, where there are any."""
@@ -102,12 +105,13 @@ class MemoryLedger:
         self.sent.append(message)
 
     def _rows(self) -> list[WindowRow]:
-        latest = {
-            (row.key, number): row
-            for number, published in self._published.items()
-            for rows in published
-            for row in rows.windows
-        }
+        latest: dict[tuple[WindowKey, int], WindowRow] = {}
+        for number, published in self._published.items():
+            for row in (row for rows in published for row in rows.windows):
+                known = latest.get((row.key, number))
+                if row.body is None and known is not None:
+                    row = replace(row, body=known.body)
+                latest[row.key, number] = row
         return [
             row
             for (key, _), row in sorted(latest.items(), key=lambda item: item[0])

@@ -77,8 +77,13 @@ class PostgresDesk:
 
     async def progress(self) -> Mapping[int, Progress]:
         """Return how far each partition has come."""
-        rows = await self._connection.fetch("SELECT partition, watermark_ms, left_out FROM progress")
-        return {row["partition"]: Progress(row["watermark_ms"], json.loads(row["left_out"])) for row in rows}
+        rows = await self._connection.fetch(
+            "SELECT partition, watermark_ms, left_out, feedback_ms FROM progress"
+        )
+        return {
+            row["partition"]: Progress(row["watermark_ms"], json.loads(row["left_out"]), row["feedback_ms"])
+            for row in rows
+        }
 
     async def offsets(self) -> Mapping[str, int]:
         """Return the offsets that the partitions' rows cover."""

@@ -19,6 +19,10 @@ ON CONFLICT (model, version, start_ms, partition) DO UPDATE SET predictions = ex
     real_valued = excluded.real_valued, labelled = excluded.labelled, correct = excluded.correct,
     body = excluded.body
 """
+_LABELS = """
+UPDATE windows SET labelled = $5, correct = $6
+WHERE model = $1 AND version = $2 AND start_ms = $3 AND partition = $4
+"""
 _TOTAL = """
 INSERT INTO totals (model, version, partition, predictions, labelled) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (model, version, partition) DO UPDATE
@@ -26,8 +30,9 @@ SET predictions = excluded.predictions, labelled = excluded.labelled
 """
 _PROGRESS = """
 WITH before AS (SELECT left_out FROM progress WHERE partition = $1)
-INSERT INTO progress (partition, watermark_ms, left_out) VALUES ($1, $2, $3)
-ON CONFLICT (partition) DO UPDATE SET watermark_ms = excluded.watermark_ms, left_out = excluded.left_out
+INSERT INTO progress (partition, watermark_ms, left_out, feedback_ms) VALUES ($1, $2, $3, $4)
+ON CONFLICT (partition) DO UPDATE SET watermark_ms = excluded.watermark_ms, left_out = excluded.left_out,
+    feedback_ms = excluded.feedback_ms
 RETURNING (SELECT left_out FROM before)
 """
 _LEVEL = 1
@@ -51,9 +56,17 @@ class RowWriter:
                     *each.key, partition, each.tally.predictions, each.tally.real_valued,
                     each.tally.labelled, each.tally.correct, pack_body(each.body),
                 )
-                for each in rows.windows
+                for each in rows.windows if each.body is not None
             ],
         )  # fmt: skip
+        await connection.executemany(
+            _LABELS,
+            [
+                (*each.key, partition, each.tally.labelled, each.tally.correct)
+                for each in rows.windows
+                if each.body is None
+            ],
+        )
         await connection.executemany(
             _TOTAL, [(*each.key, partition, each.predictions, each.labelled) for each in rows.totals]
         )
@@ -64,7 +77,9 @@ async def _write_progress(connection: Connection, partition: int, progress: Prog
     """Write it, and count for telemetry what was left out since it was last written, by whomever. A write
     that is not committed is counted again: the exact figures are those in the table."""
     left_out = progress.left_out
-    before = await connection.fetchval(_PROGRESS, partition, progress.watermark_ms, json.dumps(left_out))
+    before = await connection.fetchval(
+        _PROGRESS, partition, progress.watermark_ms, json.dumps(left_out), progress.feedback_ms
+    )
     for reason, count in (Counter(left_out) - Counter(json.loads(before or "{}"))).items():
         collector(EVENTS_IGNORED).labels(reason).inc(count)
 

@@ -1,6 +1,5 @@
 """Predictions and their truth find each other, in either order, whoever comes first and however often."""
 
-import heapq
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from services.drift.domain.labels import numeric_part
+from services.drift.domain.recent import Recent
 from services.drift.domain.rows import Example
 
 EarlyKey = tuple[str, str]
 """Model and prediction id: a label for another model is none for this prediction."""
 
-STALE_EXPIRIES = 1_000
 MAX_NAME_SETS = 1_000
 """Different sets of feature names that are shared in memory before the sharing starts anew."""
 
@@ -60,27 +59,45 @@ class Horizons:
     """How long, in event time, and how many."""
 
     late_ms: int
-    """A fact further behind the newest is left out, so that its repetitions are still known before."""
+    """A fact further behind the newest of its topic is left out, so that its repetitions are still known
+    before. A label that is as much older than its prediction is none for it."""
     label_ms: int
     """How long a prediction waits for its label. At least `late_ms`."""
     answers: int
-    """Predictions and early labels that a partition remembers, each."""
+    """Predictions that wait for a label, and labels that wait for a prediction, each."""
+    ids: int = 1_000_000
+    """Predictions whose repetition is recognised, and labelled ones whose next label is, each. They weigh
+    little: their features are not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventTimes:
+    """How far each topic has come, in ms of event time; 0 before its first event."""
+
+    predictions_ms: int = 0
+    feedback_ms: int = 0
 
 
 class Answers:
-    """The predictions and labels that a partition remembers. Beyond the limits the oldest are forgotten."""
+    """The predictions and labels that a partition remembers. Beyond the limits the oldest are forgotten.
+
+    Which label belongs to which prediction depends on their event times alone, and each waits until the
+    *other* topic has passed the last event that could concern it. So it does not matter which topic is read
+    ahead of the other, and how far, within the limits. A topic that stands still lets the other's facts wait
+    up to the limits.
+    """
 
     def __init__(self, horizons: Horizons) -> None:
         self._horizons = horizons
-        self._answers: dict[str, Answer] = {}
-        self._early: dict[EarlyKey, Truth] = {}
-        self._expiries: list[tuple[int, str]] = []
-        self._early_expiries: list[tuple[int, EarlyKey]] = []
+        self._seen: Recent[str, None] = Recent(horizons.ids)
+        self._waiting: Recent[str, Answer] = Recent(horizons.answers)
+        self._labelled: Recent[str, Answer] = Recent(horizons.ids)
+        self._early: Recent[EarlyKey, Truth] = Recent(horizons.answers)
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def known(self, prediction_id: str) -> Answer | None:
-        """Return the prediction, None when it is not known (yet, or any more)."""
-        return self._answers.get(prediction_id)
+    def repeated(self, prediction_id: str) -> bool:
+        """Return True when this prediction was here before."""
+        return prediction_id in self._seen or self._known(prediction_id) is not None
 
     def remember(self, answer: Answer, features: Mapping[str, float | bool | str | None]) -> Truth | None:
         """Keep a new prediction. Returns the truth that came before it."""
@@ -90,8 +107,19 @@ class Answers:
             self._names.clear()
         answer.names = self._names.setdefault(names, names)
         answer.values = array("d", numbers.values()).tobytes()
-        self._keep(answer)
-        return self._early.pop((answer.model, answer.prediction_id), None)
+        self._seen.put(answer.prediction_id, None, answer.at_ms)
+        self._waiting.put(answer.prediction_id, answer, answer.at_ms)
+        early = (answer.model, answer.prediction_id)
+        truth = self._early.get(early)
+        if truth is None or not self._belongs(answer, truth):
+            return None
+        self._early.pop(early)
+        return truth
+
+    def answer_of(self, prediction_id: str, truth: Truth) -> Answer | None:
+        """Return the prediction that this is the truth of, None when there is none (yet, or any more)."""
+        answer = self._known(prediction_id)
+        return answer if answer is not None and self._belongs(answer, truth) else None
 
     def settle(self, answer: Answer, truth: Truth) -> Example | None:
         """Give a prediction its truth. Returns the example when it is the first."""
@@ -99,8 +127,9 @@ class Answers:
         if answer.truth is None:
             example = _example(answer, truth)
             answer.names, answer.values = (), b""
+            self._waiting.pop(answer.prediction_id)
         answer.truth = truth
-        heapq.heappush(self._expiries, (self._expiry(answer), answer.prediction_id))
+        self._labelled.put(answer.prediction_id, answer, answer.known_at_ms())
         return example
 
     def early(self, prediction_id: str, truth: Truth) -> bool:
@@ -108,61 +137,59 @@ class Answers:
         key = (truth.model, prediction_id)
         known = self._early.get(key)
         if known is None or truth.before(known):
-            self._early[key] = truth
-            heapq.heappush(self._early_expiries, (truth.at_ms + self._horizons.late_ms, key))
+            self._early.put(key, truth, truth.at_ms)
         return known is None
 
-    def forget(self, watermark_ms: int) -> tuple[int, int]:
-        """Let go of what the horizons end. Returns (labels without prediction, answers over the limit)."""
-        return self._forget_early(watermark_ms), self._forget_answers(watermark_ms)
+    def forget(self, times: EventTimes) -> Mapping[str, int]:
+        """Let go of what the horizons and limits end. Returns what that cost, by reason."""
+        late_ms, label_ms = self._horizons.late_ms, self._horizons.label_ms
+        _, unrecognised = self._seen.forget(times.predictions_ms - late_ms)
+        orphans, early = self._early.forget(times.predictions_ms - 2 * late_ms)
+        _, waiting = self._waiting.forget(times.feedback_ms - late_ms - label_ms)
+        _, labelled = self._labelled.forget(times.feedback_ms - late_ms)
+        return {
+            "label_without_prediction": orphans,
+            "forgotten_over_limit": waiting,
+            "label_over_limit": early,
+            "repetition_over_limit": unrecognised + labelled,
+        }
 
-    def dump(self) -> tuple[list[Answer], list[tuple[EarlyKey, Truth]]]:
+    def dump(self) -> "Remembered":
         """Return all that is remembered, in an order that depends on nothing else."""
-        answers = [self._answers[each] for each in sorted(self._answers)]
-        return answers, sorted(self._early.items(), key=lambda item: item[0])
+        return Remembered(
+            [(key, at_ms) for key, at_ms, _ in self._seen.items()],
+            [each for _, _, each in self._waiting.items()] + [each for _, _, each in self._labelled.items()],
+            [(key, each) for key, _, each in self._early.items()],
+        )
 
-    def restore(self, answers: list[Answer], early: list[tuple[EarlyKey, Truth]]) -> None:
+    def restore(self, held: "Remembered") -> None:
         """Take in what `dump` returned."""
-        for answer in answers:
+        for prediction_id, at_ms in held.seen:
+            self._seen.put(prediction_id, None, at_ms)
+        for answer in held.answers:
             answer.names = self._names.setdefault(answer.names, answer.names)
-            self._keep(answer)
-        for (_, prediction_id), truth in early:
+            if answer.truth is None:
+                self._waiting.put(answer.prediction_id, answer, answer.at_ms)
+            else:
+                self._labelled.put(answer.prediction_id, answer, answer.known_at_ms())
+        for (_, prediction_id), truth in held.early:
             self.early(prediction_id, truth)
 
-    def _keep(self, answer: Answer) -> None:
-        self._answers[answer.prediction_id] = answer
-        heapq.heappush(self._expiries, (self._expiry(answer), answer.prediction_id))
+    def _known(self, prediction_id: str) -> Answer | None:
+        return self._waiting.get(prediction_id) or self._labelled.get(prediction_id)
 
-    def _expiry(self, answer: Answer) -> int:
-        if answer.truth is None:
-            return answer.at_ms + self._horizons.label_ms
-        return answer.known_at_ms() + self._horizons.late_ms
+    def _belongs(self, answer: Answer, truth: Truth) -> bool:
+        waited_ms = truth.at_ms - answer.at_ms
+        in_time = -self._horizons.late_ms <= waited_ms <= self._horizons.label_ms
+        return in_time and answer.model == truth.model
 
-    def _forget_answers(self, watermark_ms: int) -> int:
-        over = 0
-        heap, limit = self._expiries, self._horizons.answers
-        while heap and (heap[0][0] < watermark_ms or len(self._answers) > limit):
-            expiry, prediction_id = heapq.heappop(heap)
-            answer = self._answers.get(prediction_id)
-            # A label changes the expiry: the entry from before it says nothing any more.
-            if answer is not None and self._expiry(answer) == expiry:
-                over += expiry >= watermark_ms
-                del self._answers[prediction_id]
-        if len(heap) > 2 * len(self._answers) + STALE_EXPIRIES:
-            self._expiries = [(self._expiry(each), key) for key, each in self._answers.items()]
-            heapq.heapify(self._expiries)
-        return over
 
-    def _forget_early(self, watermark_ms: int) -> int:
-        orphans = 0
-        heap, limit = self._early_expiries, self._horizons.answers
-        while heap and (heap[0][0] < watermark_ms or len(self._early) > limit):
-            expiry, key = heapq.heappop(heap)
-            truth = self._early.get(key)
-            if truth is not None and truth.at_ms + self._horizons.late_ms == expiry:
-                orphans += 1
-                del self._early[key]
-        return orphans
+class Remembered(Struct, array_like=True):
+    """What a snapshot keeps of `Answers`."""
+
+    seen: list[tuple[str, int]] = []
+    answers: list[Answer] = []
+    early: list[tuple[EarlyKey, Truth]] = []
 
 
 def _example(answer: Answer, truth: Truth) -> Example:

@@ -26,7 +26,7 @@ def own_score(tallies: Sequence[Tally], labels: int) -> OwnScore | None:
     """Return the accuracy on the first windows that hold enough labels, None when they do not yet."""
     windows = _first(tallies, labels, lambda sums: sums.labelled)
     score = accuracy(added(windows).correct, added(windows).labelled)
-    return OwnScore(score, windows[-1].start_ms) if score is not None else None
+    return OwnScore(score, windows[-1].start_ms, added(windows).labelled) if score is not None else None
 
 
 def _first(tallies: Sequence[Tally], enough: int, size: Callable[[Tally], int]) -> list[Tally]:

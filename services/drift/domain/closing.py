@@ -1,10 +1,10 @@
-"""Until when everything is in: the event time that all partitions which still move have passed."""
+"""Until when everything is in: the event time that all partitions' topics which still move have passed."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 
 class ClosingTime:
-    """Follows the partitions' event times.
+    """Follows the event times of the partitions' topics.
 
     The slowest partition holds the others back, unless it stands still while others move: then it has no
     traffic (or its worker is gone), and is waited for no more. Never goes backwards."""
@@ -12,10 +12,10 @@ class ClosingTime:
     def __init__(self, *, lateness_ms: int, idle_ms: int) -> None:
         self._lateness_ms = lateness_ms
         self._idle_ms = idle_ms
-        self._moved: dict[int, tuple[int, float]] = {}
+        self._moved: dict[Hashable, tuple[int, float]] = {}
         self._closed_ms = -1
 
-    def closed_until(self, watermarks: Mapping[int, int], monotonic_ms: float) -> int:
+    def closed_until(self, watermarks: Mapping[Hashable, int], monotonic_ms: float) -> int:
         """Return the event time in ms before which windows may be judged; -1 before there is any event."""
         for partition, watermark_ms in watermarks.items():
             known = self._moved.get(partition, (0, 0.0))  # at 0 it has had no event that counts

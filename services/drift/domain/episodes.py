@@ -21,6 +21,10 @@ class Sign:
     since_ms: int
     title: str
     detail: str
+    silent: bool = False
+    """Too little was known: it counts neither for an episode nor against it."""
+    features: tuple[str, ...] = ()
+    """That it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ def follow(journal: Journal, sign: Sign, policy: JudgePolicy, now_ms: int) -> li
     episode = journal.episode(sign.cause)
     if episode is None:
         return _open(journal, sign, now_ms) if sign.bad else []
+    episode.features = tuple(sorted({*episode.features, *sign.features}))
+    if sign.silent:
+        return []
     episode.calm = episode.calm + 1 if sign.well else 0
     if episode.calm < policy.persist_of:
         return []
@@ -70,7 +77,7 @@ def degradations(
 
 def _open(journal: Journal, sign: Sign, now_ms: int) -> list[Alert]:
     alert_id = derived_id("drift-episode", *journal.key, sign.cause, sign.since_ms, journal.judged_until_ms)
-    episode = Episode(sign.cause, alert_id, now_ms, sign.since_ms, sign.title)
+    episode = Episode(sign.cause, alert_id, now_ms, sign.since_ms, sign.title, features=sign.features)
     journal.episodes.append(episode)
     return [_alert(journal, episode, AlertState.OPENED, detail=sign.detail, now_ms=now_ms)]
 

@@ -69,8 +69,10 @@ def reason_of(journal: Journal, policy: JudgePolicy) -> str:
             f"{len(drifted)} of {len(journal.features)} features drifted in at least {policy.persist} of the "
             f"last {policy.persist_of} windows: {named(drifted)}"
         )
-    elif journal.recent:
+    elif any(each.judged for each in journal.recent):
         parts.append(f"no persistent drift in the last {len(journal.recent)} windows")
+    elif journal.recent:
+        parts.append(f"in the last {len(journal.recent)} windows no feature could be judged")
     if journal.performance.reason:
         parts.append(journal.performance.reason)
     if journal.note:
@@ -89,5 +91,6 @@ def _state(journal: Journal) -> HealthState:
         return HealthState.DEGRADED
     if journal.episode(DegradationCause.DRIFT) is not None:
         return HealthState.DRIFTING
-    judged = journal.recent or journal.score_looks
+    # A level is what a test of the score was held to: without one there was none.
+    judged = any(each.judged for each in journal.recent) or journal.performance.level > 0
     return HealthState.HEALTHY if judged else HealthState.INSUFFICIENT

@@ -23,6 +23,8 @@ class WindowVerdict(Struct, frozen=True):
     start_ms: int
     predictions: int
     drifted: tuple[str, ...]
+    judged: bool = True
+    """Some feature had enough values, and a clear answer."""
 
 
 class PerformanceVerdict(Struct, frozen=True):
@@ -52,6 +54,8 @@ class Episode(Struct):
     title: str
     calm: int = 0
     """Windows in a row without a sign of it."""
+    features: tuple[str, ...] = ()
+    """Of a drift: those that drifted. It ends when all of them were judged, and found stable."""
     told: bool = False
     """The degradation was published."""
 
@@ -70,6 +74,8 @@ class OwnScore(Struct, frozen=True):
 
     score: float
     until_ms: int
+    labelled: int = 100
+    """Of a journal from before this was kept: the fewest there can be."""
 
 
 class Journal(Struct):

@@ -2,7 +2,8 @@
 
 Any interleaving, repetition or reordering of the same facts within the lateness gives the same windows: a
 window counts distinct predictions (by event id) and distinct answers with their earliest label. What lies
-further behind the newest event than the lateness is left out and counted.
+further behind the newest event of its own topic than the lateness is left out and counted: the topics are
+read one ahead of the other, by any distance, and neither makes the other late.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from libs.common.errors import Misconfigured
 from libs.common.partitions.ports import Rejected
 from schemas.hot import Feedback, Prediction, decode_batch
 from schemas.names import MAX_AHEAD_MS, MAX_TIME_MS
-from services.drift.domain.answers import Answer, Answers, EarlyKey, Horizons, Truth
+from services.drift.domain.answers import Answer, Answers, EventTimes, Horizons, Remembered, Truth
 from services.drift.domain.labels import label_text
 from services.drift.domain.rows import (
     DriftRows,
@@ -31,7 +32,10 @@ from services.drift.domain.rows import (
 )
 from services.drift.domain.windows import Window, start_of
 
-DUMP_FORMAT: Final = 1
+DUMP_FORMAT: Final = 2
+MAX_WINDOWS: Final = 20_000
+"""Windows that wait for labels because feedback lags or stands still; they hold two numbers each. Beyond,
+the oldest are closed, and what would still have counted in them is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class IngestLimits:
     horizons: Horizons
     versions: int
     """Model versions that a partition follows; predictions of further ones are left out."""
+    versions_per_model: int
+    """Of one model: so a caller that makes up versions uses up its own model's places and nobody else's."""
     flush_interval_ms: int
     """Event time between two hand-outs of examples."""
     flush_examples: int
@@ -51,13 +57,13 @@ class IngestLimits:
 class _Dump(Struct):
     format: int
     window_ms: int
-    watermark_ms: int
+    times: EventTimes
+    closed_ms: int
     flushed_ms: int
     left_out: dict[str, int]
     totals: list[VersionTotal]
     windows: list[WindowRow]
-    answers: list[Answer]
-    early: list[tuple[EarlyKey, Truth]]
+    remembered: Remembered
     examples: list[Example]
 
 
@@ -71,10 +77,13 @@ class DriftPartition:
         self._windows: dict[WindowKey, Window] = {}
         self._touched: set[Window] = set()
         self._totals: dict[VersionKey, VersionTotal] = {}
+        self._versions: Counter[str] = Counter()
         self._changed_totals: set[VersionKey] = set()
         self._left_out: Counter[str] = Counter()
         self._examples: list[Example] = []
-        self._watermark_ms = 0
+        self._times = EventTimes()
+        self._closed_ms = 0
+        """Windows that start before take nothing more in."""
         self._flushed_ms = 0
         if dump is not None:
             self._restore(dump)
@@ -108,32 +117,40 @@ class DriftPartition:
         windows = tuple(window.row() for window in changed)
         for window in changed:
             window.changed = False
-        self._drop_windows()
+        self._close_windows()
         totals = tuple(self._totals[key] for key in sorted(self._changed_totals))
         self._changed_totals.clear()
-        progress = Progress(self._watermark_ms, dict(sorted((+self._left_out).items())))
+        left_out = dict(sorted((+self._left_out).items()))
+        progress = Progress(self._times.predictions_ms, left_out, self._times.feedback_ms)
         return DriftRows(windows, totals, progress, self._due())
 
     def dump(self) -> bytes:
         """Return everything as MessagePack."""
-        answers, early = self._answers.dump()
         dump = _Dump(
-            DUMP_FORMAT, self._limits.window_ms, self._watermark_ms, self._flushed_ms,
+            DUMP_FORMAT, self._limits.window_ms, self._times, self._closed_ms, self._flushed_ms,
             dict(sorted((+self._left_out).items())), [self._totals[key] for key in sorted(self._totals)],
-            [window.row() for _, window in sorted(self._windows.items())], answers, early, self._examples,
+            [window.row() for _, window in sorted(self._windows.items())], self._answers.dump(),
+            self._examples,
         )  # fmt: skip
         return msgspec.msgpack.encode(dump)
 
     def _predicted(self, fact: Prediction, logged_at_ms: int) -> None:
-        if self._is_late(fact, logged_at_ms):
+        # An event from the future moves event time no further than the log's own time, or one wrong clock
+        # would make everybody else late.
+        at_ms = max(self._times.predictions_ms, min(fact.occurred_at_ms, logged_at_ms))
+        self._move(EventTimes(at_ms, self._times.feedback_ms))
+        if self._is_late(fact, at_ms):
             return
-        if self._answers.known(fact.event_id) is not None:
+        if self._answers.repeated(fact.event_id):
             self._left_out["duplicate"] += 1
             return
         key = VersionKey(fact.model, fact.model_version)
-        if not self._count(key, predictions=1):
+        if not self._follows(key):
             return
         window = self._window(key, fact.occurred_at_ms)
+        if window is None:
+            return
+        self._count(key, predictions=1)
         self._touched.add(window)
         self._left_out["feature_value"] += window.predicted(fact.features, fact.output)
         answer = Answer(
@@ -144,14 +161,16 @@ class DriftPartition:
             self._settle(answer, truth)
 
     def _told(self, fact: Feedback, logged_at_ms: int) -> None:
-        if self._is_late(fact, logged_at_ms):
+        at_ms = max(self._times.feedback_ms, min(fact.occurred_at_ms, logged_at_ms))
+        self._move(EventTimes(self._times.predictions_ms, at_ms))
+        if self._is_late(fact, at_ms):
             return
         if fact.label is None:
             self._left_out["rating"] += 1
             return
         truth = Truth(fact.occurred_at_ms, fact.event_id, fact.model, label_text(fact.label))
-        answer = self._answers.known(fact.prediction_id)
-        if answer is not None and answer.model == truth.model:
+        answer = self._answers.answer_of(fact.prediction_id, truth)
+        if answer is not None:
             self._settle(answer, truth)
         elif not self._answers.early(fact.prediction_id, truth):
             self._left_out["duplicate"] += 1
@@ -162,64 +181,92 @@ class DriftPartition:
             self._left_out["duplicate"] += 1
             if not truth.before(known):
                 return
-            self._count_outcome(answer, known, times=-1)
-        else:
+        window = self._window(key, max(answer.at_ms, truth.at_ms))
+        if window is None:
+            return
+        if known is None:
             self._count(key, labelled=1)
+        else:
+            before = self._window(key, answer.known_at_ms())
+            if before is None:
+                return
+            before.labelled_by(correct=known.label == answer.output, times=-1)
+        window.labelled_by(correct=truth.label == answer.output)
         example = self._answers.settle(answer, truth)
-        self._count_outcome(answer, truth, times=1)
         if example is not None:
             self._examples.append(example)
 
-    def _count_outcome(self, answer: Answer, truth: Truth, *, times: int) -> None:
-        window = self._window(VersionKey(answer.model, answer.version), max(answer.at_ms, truth.at_ms))
-        window.labelled_by(correct=truth.label == answer.output, times=times)
+    def _move(self, times: EventTimes) -> None:
+        """Move event time on, and let go of what that ends."""
+        self._times = times
+        for reason, count in self._answers.forget(times).items():
+            if count:
+                self._left_out[reason] += count
 
-    def _is_late(self, fact: Prediction | Feedback, logged_at_ms: int) -> bool:
-        """Move event time on, and say whether the fact lies too far behind it.
-
-        An event from the future moves it no further than the log's own time, or one wrong clock would make
-        everybody else late."""
-        self._watermark_ms = max(self._watermark_ms, min(fact.occurred_at_ms, logged_at_ms))
-        orphans, over = self._answers.forget(self._watermark_ms)
-        if orphans or over:
-            self._left_out["label_without_prediction"] += orphans
-            self._left_out["forgotten_over_limit"] += over
-        late = fact.occurred_at_ms < self._watermark_ms - self._limits.horizons.late_ms
+    def _is_late(self, fact: Prediction | Feedback, watermark_ms: int) -> bool:
+        late = fact.occurred_at_ms < watermark_ms - self._limits.horizons.late_ms
         self._left_out["late"] += late
         return late
 
-    def _count(self, key: VersionKey, *, predictions: int = 0, labelled: int = 0) -> bool:
+    def _follows(self, key: VersionKey) -> bool:
+        """Say whether the version has a place, or gets one."""
+        if key in self._totals:
+            return True
+        if self._versions[key.model] >= self._limits.versions_per_model:
+            self._left_out["version_over_model_limit"] += 1
+            return False
+        if len(self._totals) >= self._limits.versions:
+            self._left_out["version_over_limit"] += 1
+            return False
+        return True
+
+    def _count(self, key: VersionKey, *, predictions: int = 0, labelled: int = 0) -> None:
         total = self._totals.get(key)
         if total is None:
-            if len(self._totals) >= self._limits.versions:
-                self._left_out["version_over_limit"] += 1
-                return False
+            self._versions[key.model] += 1
             total = VersionTotal(key, 0, 0)
         self._changed_totals.add(key)
         self._totals[key] = replace(
             total, predictions=total.predictions + predictions, labelled=total.labelled + labelled
         )
-        return True
 
-    def _window(self, key: VersionKey, at_ms: int) -> Window:
+    def _window(self, key: VersionKey, at_ms: int) -> Window | None:
+        """Return the window of this moment, None (and count it) when it has closed."""
         place = WindowKey(*key, start_of(at_ms, self._limits.window_ms))
+        if place.start_ms < self._closed_ms:
+            self._left_out["window_closed"] += 1
+            return None
         window = self._windows.get(place)
         if window is None:
             window = self._windows[place] = Window(place)
         return window
 
-    def _drop_windows(self) -> None:
-        """No fact that is still taken lies in a window that ended before the lateness."""
-        oldest_ms = self._watermark_ms - self._limits.horizons.late_ms - self._limits.window_ms
-        for key in [key for key in self._windows if key.start_ms < oldest_ms]:
+    def _close_windows(self) -> None:
+        """Close what both topics have passed. Where only the predictions have, the histograms go, and the
+        window waits for labels."""
+        past_ms = self._limits.horizons.late_ms + self._limits.window_ms
+        self._close(min(self._times.predictions_ms, self._times.feedback_ms) - past_ms)
+        filled_ms = self._times.predictions_ms - past_ms
+        for key, window in self._windows.items():
+            if key.start_ms < filled_ms:
+                window.shed()
+        if len(self._windows) > MAX_WINDOWS:
+            starts_ms = sorted(key.start_ms for key in self._windows)
+            # Never one that predictions may still come into: for those, the limit on versions is enough.
+            self._close(min(starts_ms[-MAX_WINDOWS] + 1, filled_ms))
+
+    def _close(self, before_ms: int) -> None:
+        self._closed_ms = max(self._closed_ms, before_ms)
+        for key in [key for key in self._windows if key.start_ms < self._closed_ms]:
             del self._windows[key]
 
     def _due(self) -> tuple[Example, ...]:
-        waited_ms = self._watermark_ms - self._flushed_ms
+        now_ms = max(self._times.predictions_ms, self._times.feedback_ms)
+        waited_ms = now_ms - self._flushed_ms
         if waited_ms < self._limits.flush_interval_ms and len(self._examples) < self._limits.flush_examples:
             return ()
         due, self._examples = tuple(self._examples), []
-        self._flushed_ms = self._watermark_ms
+        self._flushed_ms = now_ms
         return due
 
     def _restore(self, dump: bytes) -> None:
@@ -234,12 +281,13 @@ class DriftPartition:
                 f"the snapshot has windows of {held.window_ms} ms, not {self._limits.window_ms} ms as set",
                 next_step=f"set DRIFT_WINDOW_MS={held.window_ms}, or drop the schema `drift` to start anew",
             )
-        self._watermark_ms, self._flushed_ms = held.watermark_ms, held.flushed_ms
+        self._times, self._closed_ms, self._flushed_ms = held.times, held.closed_ms, held.flushed_ms
         self._left_out.update(held.left_out)
         self._totals = {each.key: each for each in held.totals}
+        self._versions.update(key.model for key in self._totals)
         self._changed_totals = set(self._totals)
         self._windows = {row.key: Window.restore(row) for row in held.windows}
-        self._answers.restore(held.answers, held.early)
+        self._answers.restore(held.remembered)
         self._examples = list(held.examples)
 
 

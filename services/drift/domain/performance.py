@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from libs.statistics.accuracy import accuracy, level_at_look, shortfall_p_value
+from libs.statistics.accuracy import accuracy, level_at_look, lowest_score, shortfall_p_value
 from services.drift.domain.journal import PerformanceVerdict
 from services.drift.domain.policy import JudgePolicy
 from services.drift.domain.rows import Tally
@@ -17,15 +17,29 @@ class ErrorWindow(NamedTuple):
     errors: int
 
 
+class ReferenceScore(NamedTuple):
+    """The accuracy when all was well, and on how many labels; of a registered score at most so many."""
+
+    score: float
+    labelled: int
+
+    def lowest(self, level: float) -> float:
+        """Return what the true accuracy was at least, but for a chance of `level`."""
+        return lowest_score(self.score, self.labelled, level)
+
+
 def judge_performance(
-    tallies: Sequence[Tally], reference_score: float, look: int, policy: JudgePolicy
+    tallies: Sequence[Tally], reference: ReferenceScore, look: int, policy: JudgePolicy
 ) -> PerformanceVerdict:
     """Return the verdict on the closed windows `tallies`, in order of time, at the `look`-th look.
 
     Bad: the accuracy over the recent windows is more than the margin below the reference (or below the floor)
     *and* the exact binomial test rejects "as good as the reference (or the floor)" at the level of this look.
+    The reference is an estimate too: the test takes the lowest accuracy that its labels allow. Half of alpha
+    is spent on that bound, half on the looks.
     Fewer labels than the minimum say nothing.
     """
+    reference_score = reference.score
     recent = [each for each in tallies if each.labelled][-policy.recent_windows :]
     sums = added(recent)
     score = accuracy(sums.correct, sums.labelled)
@@ -36,8 +50,8 @@ def judge_performance(
             sums.labelled,
             reason=f"{sums.labelled} labels in the recent windows, {policy.min_labelled} are needed",
         )
-    level = level_at_look(policy.alpha, look)
-    p_value = shortfall_p_value(sums.correct, sums.labelled, reference_score)
+    level = level_at_look(policy.alpha / 2, look)
+    p_value = shortfall_p_value(sums.correct, sums.labelled, reference.lowest(policy.alpha / 2))
     lost = reference_score - score > policy.margin and p_value <= level
     if policy.floor is not None and score < policy.floor:
         lost = lost or shortfall_p_value(sums.correct, sums.labelled, policy.floor) <= level

@@ -58,7 +58,8 @@ class WindowRow:
 
     key: WindowKey
     tally: Tally
-    body: WindowBody
+    body: WindowBody | None
+    """None: as it was told before; only labels came since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,13 @@ class VersionTotal:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a partition's event time has come, and what it left out, by reason."""
+    """How far the event times of a partition's two topics have come, and what it left out, by reason."""
 
     watermark_ms: int
+    """Of predictions; 0 before the first."""
     left_out: dict[str, int]
+    feedback_ms: int = 0
+    """Of feedback; 0 before the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from services.drift.domain.episodes import Sign
 from services.drift.domain.features import judge_features, persistent
 from services.drift.domain.health import named
 from services.drift.domain.journal import Journal, PerformanceVerdict, WindowVerdict
-from services.drift.domain.performance import enough_labels, judge_performance
+from services.drift.domain.performance import ReferenceScore, enough_labels, judge_performance
 from services.drift.domain.policy import JudgePolicy
 from services.drift.domain.rows import Tally
 
@@ -21,22 +21,25 @@ class Reference:
 
     id: str
     profile: ReferenceProfile | None
-    score: float | None
+    score: ReferenceScore | None
     score_until_ms: int
     """Windows up to this start made the score and are not judged by it; -1 for a registered one."""
 
 
 def reference_of(journal: Journal, registered: ModelVersion | None) -> Reference:
     """Return the registered profile and score where there are such, else the version's own."""
-    profile, name, score, until_ms = None, "", None, -1
+    profile, name, until_ms = None, "", -1
+    score: ReferenceScore | None = None
     if registered is not None and registered.reference is not None:
         profile, name = registered.reference, f"registered-{registered.created_at_ms}"
-        score = profile.score
+        if profile.score is not None:
+            score = ReferenceScore(profile.score, profile.predictions)
     elif journal.baseline is not None:
         name, own = "own", journal.baseline.profile
         profile = ReferenceProfile.model_validate_json(own) if own else None
     if score is None and journal.score is not None:
-        score, until_ms = journal.score.score, journal.score.until_ms
+        score = ReferenceScore(journal.score.score, journal.score.labelled)
+        until_ms = journal.score.until_ms
     return Reference(name, profile, score, until_ms)
 
 
@@ -58,17 +61,25 @@ def look_at_features(
     policy: JudgePolicy,
 ) -> Sign:
     """Judge one window's features, note the verdict, and return what it says about drift."""
-    journal.looks += 1
-    journal.features = judge_features(reference, counts, journal.looks, policy)
+    journal.features = judge_features(reference, counts, journal.looks + 1, policy)
+    journal.looks += any(each.psi is not None for each in journal.features)
+    stable = {each.feature for each in journal.features if each.state is DriftState.STABLE}
     drifted = tuple(each.feature for each in journal.features if each.state is DriftState.DRIFTED)
-    journal.recent.append(WindowVerdict(window.start_ms, window.predictions, drifted))
+    journal.recent.append(
+        WindowVerdict(window.start_ms, window.predictions, drifted, judged=bool(stable or drifted))
+    )
     del journal.recent[: -policy.persist_of]
+    episode = journal.episode(DegradationCause.DRIFT)
+    about = set(episode.features) if episode is not None else set()
+    well = bool(stable) and not drifted and about <= stable
     lasting = persistent(journal.recent, policy)
     since_ms = next((each.start_ms for each in journal.recent if set(each.drifted) & set(lasting)), 0)
     return Sign(
         DegradationCause.DRIFT,
         bad=bool(lasting),
-        well=not drifted,
+        well=well,
+        silent=not well and not drifted,
+        features=lasting,
         since_ms=since_ms,
         title=f"{journal.key.model} {journal.key.version}: {len(lasting)} features drifted",
         detail=f"drifted in {policy.persist} of {policy.persist_of} windows: {named(lasting)}"
@@ -90,7 +101,7 @@ def look_at_labels(
         return None
     if reference.score is None or not recent:
         journal.performance = PerformanceVerdict(
-            reference_score=reference.score,
+            reference_score=None if reference.score is None else reference.score.score,
             reason=f"no reference score yet: it takes {policy.reference_labels} labels",
         )
         return None

@@ -20,7 +20,7 @@ class Window:
     """One window of one model version in one partition."""
 
     __slots__ = (
-        "_columns", "_features", "_non_numeric", "_outputs", "changed", "correct", "key", "labelled",
+        "_columns", "_features", "_non_numeric", "_outputs", "_shed", "changed", "correct", "key", "labelled",
         "predictions", "real_valued",
     )  # fmt: skip
 
@@ -33,6 +33,7 @@ class Window:
         self._columns: dict[str, list[float]] = {}
         self._non_numeric: dict[str, int] = {}
         self._outputs: dict[str, int] | None = {}
+        self._shed = False
 
     @classmethod
     def restore(cls, row: WindowRow) -> "Window":
@@ -40,6 +41,9 @@ class Window:
         window = cls(row.key)
         window.predictions, window.real_valued = row.tally.predictions, row.tally.real_valued
         window.labelled, window.correct = row.tally.labelled, row.tally.correct
+        if row.body is None:
+            window.shed()
+            return window
         window._features = counts_of([row.body])
         window._columns = {name: [] for name in window._features}
         window._non_numeric = dict(row.body.non_numeric)
@@ -73,10 +77,17 @@ class Window:
         self.labelled += times
         self.correct += times * correct
 
+    def shed(self) -> None:
+        """Give up the histograms, which were told: only labels can still come."""
+        self._shed = True
+        self._features, self._columns, self._non_numeric, self._outputs = {}, {}, {}, None
+
     def row(self) -> WindowRow:
         """Return the window's absolute values."""
         self.settle()
         tally = Tally(self.key.start_ms, self.predictions, self.real_valued, self.labelled, self.correct)
+        if self._shed:
+            return WindowRow(self.key, tally, None)
         body = WindowBody(
             {name: _body(self._features[name]) for name in sorted(self._features)},
             dict(sorted(self._non_numeric.items())),

@@ -1,6 +1,6 @@
 """Judge what has closed since the last round, and tell."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -59,7 +59,10 @@ class Judge:
 
     async def _cases(self, desk: Desk) -> dict[VersionKey, _Case]:
         progress = await desk.progress()
-        watermarks = {number: each.watermark_ms for number, each in progress.items()}
+        watermarks: dict[Hashable, int] = {}
+        for number, each in progress.items():
+            watermarks["predictions", number] = each.watermark_ms
+            watermarks["feedback", number] = each.feedback_ms
         closed_ms = self._closing.closed_until(watermarks, self._clock.monotonic_ms())
         models, offsets = await desk.models(), await desk.offsets()
         totals = {each.key: each for each in await desk.totals()}

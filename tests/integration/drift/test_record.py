@@ -75,6 +75,17 @@ async def test_rows_are_absolute_and_summed(pool: Pool, tmp_path: Path) -> None:
         assert [type(each) for each in bodies] == [WindowBody]
 
 
+async def test_late_labels_keep_the_histograms(pool: Pool, tmp_path: Path) -> None:
+    """A window that only waited for labels brings two numbers; the histograms stay as they were."""
+    await _write(pool, tmp_path, 0, _rows(_window(1_000, [1.0, 2.0])))
+    late = WindowRow(WindowKey("m", "1", 1_000), Tally(1_000, 2, 0, 2, 1), None)
+    await _write(pool, tmp_path, 0, DriftRows((late,), (), Progress(9_000, {}, 8_000)))
+    async with PostgresLedger(pool).transaction() as desk:
+        assert await desk.tallies() == {KEY: [Tally(1_000, 2, 0, 2, 1)]}
+        assert counts_of(await desk.bodies(KEY, [1_000]))["x"].counts == ValueCounts.of([1.0, 2.0]).counts
+        assert (await desk.progress())[0] == Progress(9_000, {}, 8_000)
+
+
 async def test_journals_and_models_are_kept(pool: Pool) -> None:
     """A journal comes back as it was saved; of a model the highest revision stays."""
     ledger = PostgresLedger(pool)

@@ -106,7 +106,7 @@ class _Traffic:
     def __init__(self, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
         self.state = DriftPartition(
-            IngestLimits(WINDOW_MS, Horizons(60_000, 60_000, 100_000), 10, 10_000, 10_000)
+            IngestLimits(WINDOW_MS, Horizons(60_000, 60_000, 100_000), 10, 10, 10_000, 10_000)
         )
         self.published: dict[int, list[DriftRows]] = {0: []}
         self.ledger = MemoryLedger(self.published)

@@ -66,6 +66,7 @@ def limits() -> IngestLimits:
         window_ms=1_000,
         horizons=Horizons(late_ms=60_000, label_ms=120_000, answers=1_000),
         versions=3,
+        versions_per_model=3,
         flush_interval_ms=0,
         flush_examples=100,
     )

@@ -352,3 +352,33 @@ async def test_idle_partition_holds_nobody_back(world: World, prediction: Make) 
             judged.append(world.health().window_predictions)
     assert judged[:5] == [0] * 5
     assert world.health().window_predictions > 0
+
+
+async def _without_values(world: World, prediction: Make, windows: int) -> None:
+    """Let windows pass whose predictions do not carry the feature of the reference."""
+    for _ in range(windows):
+        for step in range(PER_WINDOW):
+            world.count += 1
+            record = prediction(world.count, world.at_ms + step, features={"other": 1.0})
+            world.states[world.count % 2].fold("predictions", [record])
+        world.at_ms += WINDOW_MS
+        await world.look()
+
+
+async def test_no_evidence_is_not_calm(world: World, prediction: Make) -> None:
+    """Windows in which the drifted feature is missing do not end its episode; windows that show it do."""
+    await world.register()
+    await world.windows(3, labels=False)
+    await world.windows(4, shift=3.0, labels=False)
+    await _without_values(world, prediction, 6)
+    assert [each.state for each in world.alerts()] == [AlertState.OPENED]
+    await world.windows(5, labels=False)
+    assert [each.state for each in world.alerts()] == [AlertState.OPENED, AlertState.RESOLVED]
+
+
+async def test_no_evidence_is_not_health(world: World, prediction: Make) -> None:
+    """A version of which neither a feature nor the score was judged is insufficient, and says why."""
+    await world.register()
+    await _without_values(world, prediction, 6)
+    assert world.health().state is HealthState.INSUFFICIENT
+    assert "no feature could be judged" in world.health().reason

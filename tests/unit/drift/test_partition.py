@@ -21,6 +21,7 @@ def test_label_joins_its_prediction(prediction: Make, feedback: Make, limits: In
     rows = state.rows()
     (window,) = rows.windows
     assert (window.tally.predictions, window.tally.labelled, window.tally.correct) == (1, 1, 0)
+    assert window.body is not None
     assert window.body.non_numeric == {"city": 1}
     (example,) = rows.examples
     assert example.features == {"x": 2.0, "on": 1.0}
@@ -138,8 +139,9 @@ def test_label_of_another_model_waits_in_vain(prediction: Make, feedback: Make, 
     state = DriftPartition(limits)
     state.fold("predictions", [prediction(1)])
     state.fold("feedback", [feedback(1, model="other"), feedback(9, 200_000)])
+    state.fold("predictions", [prediction(9, 200_000)])
     rows = state.rows()
-    assert rows.totals[0].labelled == 0
+    assert rows.totals[0].labelled == 1
     assert rows.progress.left_out["label_without_prediction"] == 1
 
 
@@ -155,7 +157,7 @@ def test_label_wait_ends(prediction: Make, feedback: Make, limits: IngestLimits)
 
 def test_limits_are_counted(prediction: Make, limits: IngestLimits) -> None:
     """Versions and answers over the limit are left out, counted, and hurt nobody else."""
-    state = DriftPartition(replace(limits, horizons=Horizons(60_000, 120_000, 2)))
+    state = DriftPartition(replace(limits, versions_per_model=9, horizons=Horizons(60_000, 120_000, 2)))
     state.fold("predictions", [prediction(each, each, model_version=str(each % 4)) for each in range(8)])
     rows = state.rows()
     assert len(rows.totals) == 3
@@ -168,6 +170,7 @@ def test_feature_names_are_limited(prediction: Make, limits: IngestLimits) -> No
     state.fold("predictions", [prediction(1, features={f"a{each}": 1.0 for each in range(512)})])
     state.fold("predictions", [prediction(2, features={f"b{each}": 1.0 for each in range(10)})])
     rows = state.rows()
+    assert rows.windows[0].body is not None
     assert len(rows.windows[0].body.features) == 512
     assert rows.progress.left_out == {"feature_value": 10}
 
@@ -177,6 +180,7 @@ def test_outputs_are_limited(prediction: Make, limits: IngestLimits) -> None:
     state = DriftPartition(limits)
     state.fold("predictions", [prediction(each, output=each / 2) for each in range(300)])
     (window,) = state.rows().windows
+    assert window.body is not None
     assert window.body.outputs is None
     assert window.tally.real_valued == 150
 
