@@ -45,7 +45,7 @@ test: install ## every test: unit, contract, architecture, integration on a real
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered --format=total | sed 's/^/coverage of the whole, per cent: /'
 
-unit: install ## the tests without any I/O, in seconds
+unit: install ## the tests without any I/O, and the architecture rules: about a minute
 	@$(BIN)/python -m pytest tests/unit tests/architecture $(ARGS)
 
 coverage: ## the table of the last `make test`
