@@ -18,11 +18,14 @@ from schemas.names import (
     ShortText,
     Text,
     TimeMs,
+    Value,
 )
 
 DAY_MS = 24 * 60 * 60 * 1_000
 MAX_VARIANTS = 50
 MAX_METRICS = 50
+MAX_BREAKDOWNS = 5
+MAX_BREAKDOWN_VALUES = 50
 
 
 class ExperimentState(StrEnum):
@@ -77,7 +80,12 @@ class MetricRole(StrEnum):
 
 
 class Metric(Contract):
-    """What is measured: conversions named `conversion` within `window_ms` of a unit's first exposure."""
+    """What is measured: conversions named `conversion` within `window_ms` of a unit's first exposure.
+
+    A unit's value y is 1 or 0 for a proportion, else the sum of the values of its conversions, brought within
+    `lower_bound` and `upper_bound` where these are given (winsorising). Its covariate x is the same over the
+    `covariate_window_ms` before its first exposure (CUPED).
+    """
 
     name: Key
     conversion: Name
@@ -87,6 +95,42 @@ class Metric(Contract):
     margin: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.10
     """A guardrail fails when the relative estimate is worse by more than this, with valid evidence."""
     window_ms: DurationMs = 7 * DAY_MS
+    lower_bound: Value | None = None
+    """Of a mean: a unit's value below counts as this."""
+    upper_bound: Value | None = None
+    """Of a mean: a unit's value above counts as this."""
+    covariate_window_ms: DurationMs = 0
+    """How far back from the first exposure the covariate looks, excluding the exposure's own millisecond; 0:
+    the covariate is 0 for everybody."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        lower, upper = self.lower_bound, self.upper_bound
+        if self.kind is not MetricKind.MEAN and (lower is not None or upper is not None):
+            raise ValueError("lower_bound, upper_bound: only the values of a mean can be winsorised")
+        if lower is not None and upper is not None and lower >= upper:
+            raise ValueError("lower_bound: must lie below upper_bound")
+        return self
+
+
+class Breakdown(Contract):
+    """Results apart by the values of an attribute of a unit's first exposure.
+
+    Only the `values` that are named count apart; the others count together, and so do units without the
+    attribute: an attribute with a million values costs no more than one with these. `true`, `false` and
+    numbers are matched by their JSON text (`1.5`; a whole number without a point).
+    """
+
+    attribute: Name
+    values: Annotated[
+        tuple[ShortText, ...], Field(strict=False, min_length=1, max_length=MAX_BREAKDOWN_VALUES)
+    ]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.values)) != len(self.values):
+            raise ValueError("values: every value may occur once")
+        return self
 
 
 class RampEvidence(StrEnum):
@@ -139,6 +183,8 @@ class ExperimentDefinition(Contract):
     variants: Annotated[tuple[Variant, ...], Field(strict=False, min_length=2, max_length=MAX_VARIANTS)]
     control: Key
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, max_length=MAX_METRICS)] = ()
+    breakdowns: Annotated[tuple[Breakdown, ...], Field(strict=False, max_length=MAX_BREAKDOWNS)] = ()
+    """Stays what it was when the experiment began: units are not broken down again later."""
     policy: Policy = Field(default_factory=Policy)
     coverage: Probability = 1.0
     """Share of all units that take part, where there is no ramp. With a ramp, the stages set it."""
@@ -156,6 +202,9 @@ class ExperimentDefinition(Contract):
         names = [metric.name for metric in self.metrics]
         if len(set(names)) != len(names):
             raise ValueError("metrics: every name may occur once")
+        attributes = [breakdown.attribute for breakdown in self.breakdowns]
+        if len(set(attributes)) != len(attributes):
+            raise ValueError("breakdowns: every attribute may occur once")
         if sum(variant.weight for variant in self.variants) <= 0:
             raise ValueError("variants: at least one weight must be positive")
         if self.kind is ExperimentKind.CHAMPION_CHALLENGER and self.model is None:

@@ -14,6 +14,8 @@ MAX_TIME_MS = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 MAX_AHEAD_MS = 24 * 60 * 60 * 1_000
 """How far in the future an event may lie before it is refused."""
+MAX_BEHIND_MS = 366 * 24 * 60 * 60 * 1_000
+"""How far behind the record that brings it an event may lie and still count: the longest window there is."""
 
 _NO_CONTROL = r"^[^\x00-\x1f\x7f]+$"
 

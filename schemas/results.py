@@ -6,7 +6,10 @@ from pydantic import Field
 
 from schemas.event import Contract
 from schemas.experiments import Direction, MetricKind, MetricRole
-from schemas.names import Count, Finite, Key, Offsets, Probability, ShortText, Text, TimeMs
+from schemas.names import Count, Finite, Key, Name, Offsets, Probability, ShortText, Text, TimeMs
+
+MAX_HOURS = 48
+MAX_SERIES = 2_000
 
 
 class VariantCount(Contract):
@@ -21,6 +24,36 @@ class VariantCount(Contract):
 class Summary(Contract):
     """One metric in one variant. `mean` is None with its reason in the comparison when there are no units."""
 
+    variant: Key
+    metric: Key
+    units: Count
+    converted_units: Count
+    mean: Finite | None
+    variance: Finite | None
+
+
+class HourCount(Contract):
+    """What one variant saw within one hour of event time."""
+
+    variant: Key
+    hour_ms: TimeMs
+    """When the hour began: a multiple of 3,600,000."""
+    units: Count
+    """Units of the sample whose first exposure lies in the hour."""
+    exposures: Count
+    """Distinct exposures in the hour, those of units in several variants included."""
+    conversions: Count
+    """Distinct conversions in the hour, of units in the sample, that count for at least one metric."""
+
+
+class SegmentSummary(Contract):
+    """One metric in the units of one variant that share an attribute's value."""
+
+    attribute: Name
+    value: ShortText | None
+    """None: the value is none of those that the definition names, or there is none (`missing`)."""
+    missing: bool = False
+    """True: units whose first exposure does not have the attribute."""
     variant: Key
     metric: Key
     units: Count
@@ -74,5 +107,11 @@ class Result(Contract):
     multi_variant_units: Count
     summaries: Annotated[tuple[Summary, ...], Field(strict=False)]
     comparisons: Annotated[tuple[Comparison, ...], Field(strict=False)]
+    hours: Annotated[tuple[HourCount, ...], Field(strict=False)] = ()
+    """The latest hours, at most `MAX_HOURS` and at most `MAX_SERIES` entries in all; older ones are kept in
+    metrics' own tables."""
+    segments: Annotated[tuple[SegmentSummary, ...], Field(strict=False)] = ()
+    """By the definition's breakdowns, at most `MAX_SERIES` entries: those of the first metrics where that is
+    not enough for all."""
     sample_ratio: SampleRatio | None
     offsets: Offsets

@@ -28,9 +28,10 @@ def to_micro(value: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What is known of one metric in one variant: units, how many converted, Σy and Σy² in micro-units.
+    """What is known of one metric in one variant: units, how many converted, Σy and Σy² in micro-units; and
+    of the covariate x, what the unit did before its exposure, Σx, Σx² and Σxy.
 
-    Units that did nothing count with y = 0. For a proportion y is 0 or 1, that is 0 or `MICRO`.
+    Units that did nothing count with y = 0. For a proportion y is 0 or 1, that is 0 or `MICRO`; so is x.
     """
 
     units: int = 0
@@ -39,6 +40,12 @@ class Sums:
     """Σy in micro-units."""
     total_squares: int = 0
     """Σy² in micro-units squared."""
+    covariate_total: int = 0
+    """Σx in micro-units."""
+    covariate_squares: int = 0
+    """Σx² in micro-units squared."""
+    cross: int = 0
+    """Σxy in micro-units squared."""
 
     def __add__(self, other: "Sums") -> "Sums":
         """Return the sums of both, exactly: associative and commutative, `Sums()` is the neutral element."""
@@ -47,6 +54,9 @@ class Sums:
             self.converted_units + other.converted_units,
             self.total + other.total,
             self.total_squares + other.total_squares,
+            self.covariate_total + other.covariate_total,
+            self.covariate_squares + other.covariate_squares,
+            self.cross + other.cross,
         )
 
     @property

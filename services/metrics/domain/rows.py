@@ -1,6 +1,7 @@
 """What a partition publishes: absolute values per experiment, variant and metric, never increments."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from libs.statistics.sums import Sums
 from services.metrics.domain.tallies import ExperimentTally
@@ -28,6 +29,41 @@ class MetricRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HourRow:
+    """What one variant saw within one hour of event time."""
+
+    experiment_id: str
+    variant: str
+    hour_ms: int
+    """When the hour began."""
+    units: int
+    exposures: int
+    conversions: int
+
+
+class SegmentKind(StrEnum):
+    """Which units a segment holds: with a value that the definition names, with another, with none."""
+
+    VALUE = "value"
+    OTHER = "other"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One metric in those units of one variant that share an attribute's value."""
+
+    experiment_id: str
+    variant: str
+    attribute: str
+    kind: SegmentKind
+    value: str
+    """Empty unless the kind is VALUE."""
+    metric: str
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRow:
     """One experiment in one partition."""
 
@@ -36,6 +72,9 @@ class ExperimentRow:
     latest_ms: int
     variants: tuple[VariantRow, ...]
     metrics: tuple[MetricRow, ...]
+    hours: tuple[HourRow, ...] = ()
+    """Only the hours that changed."""
+    segments: tuple[SegmentRow, ...] = ()
 
 
 PartitionRows = tuple[ExperimentRow, ...]
