@@ -7,9 +7,12 @@ Records of one partition keep their order. The same key goes to the same partiti
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from libs.common.errors import Refused, Retryable
+
+if TYPE_CHECKING:
+    from libs.common.bus.batches import Batch
 
 
 class TopicPartition(NamedTuple):
@@ -92,10 +95,11 @@ class Consumer(Protocol):
     async def stop(self) -> None:
         """Leave at once; commits nothing by itself."""
 
-    async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def fetch(self, *, timeout_ms: int, max_records: int) -> "Mapping[TopicPartition, Batch]":
         """Return what has come, as soon as anything has, at the latest after `timeout_ms` (then it may be
-        empty). At most `max_records` in all. Raises Retryable when the broker is lost for longer than the
-        client's own retries, Misconfigured when the wanted offset is no longer in the log."""
+        empty); no batch in it is empty. At most `max_records` in all. Raises Retryable when the broker is
+        lost for longer than the client's own retries, Misconfigured when the wanted offset is no longer in
+        the log."""
 
     async def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Remember the next offsets for the group: advice for the next owner, not a record.

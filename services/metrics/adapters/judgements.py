@@ -1,21 +1,17 @@
-"""The judge's record in PostgreSQL: definitions, sums over partitions, memory, and the outbox."""
+"""The judge's record in PostgreSQL: definitions, what it judged, its memory, and the outbox."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import asyncpg
 
 from libs.common.bus.control import control_message
 from libs.common.clock import Clock
 from libs.common.db.outbox import enqueue
 from libs.common.db.pool import Connection, Pool, outages
 from libs.common.telemetry.names import ALERTS, VERDICTS, collector
-from libs.statistics.sums import Sums
 from schemas.experiments import Experiment
+from services.metrics.adapters.totals import read_totals
 from services.metrics.domain.cases import Case, Judgement
 from services.metrics.domain.memory import memory_from_json, memory_to_json
-from services.metrics.domain.totals import ExperimentTotals, VariantTotals
 
 SOURCE = "metrics"
 
@@ -46,17 +42,6 @@ FROM experiments e, (
 ) p
 WHERE e.experiment_id = $1 AND p.version IS NOT NULL
 """
-_VARIANTS = """
-SELECT variant, sum(units)::bigint AS units, sum(exposures)::bigint AS exposures,
-    sum(conversions)::bigint AS conversions
-FROM partition_variants WHERE experiment_id = $1 GROUP BY variant
-"""
-_METRICS = """
-SELECT variant, metric, sum(units)::bigint AS units, sum(converted_units)::bigint AS converted_units,
-    sum(total)::text AS total, sum(total_squares)::text AS total_squares
-FROM partition_metrics WHERE experiment_id = $1 GROUP BY variant, metric
-"""
-_OFFSETS = "SELECT partition, published_offsets FROM partition_leases"
 _SETTLE = """
 UPDATE judgements SET revision = $2, version = $3, judged_at_ms = $4, memory = $5 WHERE experiment_id = $1
 """
@@ -149,30 +134,10 @@ async def _find(connection: Connection, experiment_id: str) -> _Found | None:
     if (judged["revision"], judged["version"]) == (state["revision"], state["version"]):
         return None
     experiment = Experiment.model_validate_json(state["record"])
-    variants = await connection.fetch(_VARIANTS, experiment_id)
-    metrics = await connection.fetch(_METRICS, experiment_id)
-    totals = ExperimentTotals(
-        variants={row["variant"]: _variant(row) for row in variants},
-        sums={(row["variant"], row["metric"]): _sums(row) for row in metrics},
+    totals = await read_totals(
+        connection,
+        experiment,
         multi_variant_units=state["multi_variant_units"],
         latest_ms=state["latest_ms"],
-        offsets=await _offsets(connection),
     )
     return _Found(Case(experiment, totals, memory_from_json(judged["memory"])), state["version"])
-
-
-def _variant(row: asyncpg.Record) -> VariantTotals:
-    return VariantTotals(row["units"], row["exposures"], row["conversions"])
-
-
-def _sums(row: asyncpg.Record) -> Sums:
-    return Sums(row["units"], row["converted_units"], int(row["total"]), int(row["total_squares"]))
-
-
-async def _offsets(connection: Connection) -> dict[str, int]:
-    rows = await connection.fetch(_OFFSETS)
-    return {
-        f"{topic}-{row['partition']}": offset
-        for row in rows
-        for topic, offset in sorted(json.loads(row["published_offsets"]).items())
-    }

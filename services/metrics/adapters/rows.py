@@ -1,6 +1,7 @@
 """Ingest's rows in PostgreSQL: written within the line's transaction."""
 
 from libs.common.db.pool import Connection
+from services.metrics.adapters.series import write_series
 from services.metrics.domain.rows import ExperimentRow, PartitionRows
 
 _EXPERIMENTS = """
@@ -17,14 +18,15 @@ ON CONFLICT (experiment_id, variant, partition) DO UPDATE
 SET units = excluded.units, exposures = excluded.exposures, conversions = excluded.conversions
 """
 _METRICS = """
-INSERT INTO partition_metrics
-    (partition, experiment_id, variant, metric, units, converted_units, total, total_squares)
-SELECT $1, e, v, m, u, c, t::numeric, q::numeric
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[])
-    AS rows (e, v, m, u, c, t, q)
+INSERT INTO partition_metrics (partition, experiment_id, variant, metric, units, converted_units, total,
+    total_squares, covariate_total, covariate_squares, cross_total)
+SELECT $1, e, v, m, u, c, t::numeric, q::numeric, x::numeric, y::numeric, z::numeric
+FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+    $9::text[], $10::text[], $11::text[]) AS rows (e, v, m, u, c, t, q, x, y, z)
 ON CONFLICT (experiment_id, variant, metric, partition) DO UPDATE
 SET units = excluded.units, converted_units = excluded.converted_units, total = excluded.total,
-    total_squares = excluded.total_squares
+    total_squares = excluded.total_squares, covariate_total = excluded.covariate_total,
+    covariate_squares = excluded.covariate_squares, cross_total = excluded.cross_total
 """
 
 
@@ -41,6 +43,7 @@ async def write_rows(connection: Connection, partition: int, rows: PartitionRows
     )
     await _write_variants(connection, partition, rows)
     await _write_metrics(connection, partition, rows)
+    await write_series(connection, partition, rows)
 
 
 async def _write_variants(connection: Connection, partition: int, rows: tuple[ExperimentRow, ...]) -> None:
@@ -71,4 +74,7 @@ async def _write_metrics(connection: Connection, partition: int, rows: tuple[Exp
         [each.sums.converted_units for each in metrics],
         [str(each.sums.total) for each in metrics],
         [str(each.sums.total_squares) for each in metrics],
+        [str(each.sums.covariate_total) for each in metrics],
+        [str(each.sums.covariate_squares) for each in metrics],
+        [str(each.sums.cross) for each in metrics],
     )

@@ -1,8 +1,18 @@
-"""What ingest has to know of an experiment: which conversions count, and for how long."""
+"""What ingest has to know of an experiment: which conversions count, for how long, and until when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
-from schemas.experiments import Experiment, MetricKind
+import xxhash
+
+from libs.statistics.sums import MICRO, to_micro
+from schemas.experiments import Breakdown, Experiment, MetricKind
+
+
+@lru_cache(maxsize=10_000)
+def hash_of(name: str) -> int:
+    """Return the 64-bit hash under which conversions of this name are kept."""
+    return xxhash.xxh3_64_intdigest(name.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +24,60 @@ class MetricPlan:
     window_ms: int
     """Conversions count from the first exposure's event time to this much later, both ends included."""
     proportion: bool
+    lower: int | None = None
+    """In micro-units, as `upper`: a unit's value is brought within these."""
+    upper: int | None = None
+    covariate_window_ms: int = 0
+    conversion_hash: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Hash the name once."""
+        object.__setattr__(self, "conversion_hash", hash_of(self.conversion))
+
+    def value(self, count: int, total: int) -> int:
+        """Return the value, in micro-units, of a unit with so many conversions of this sum."""
+        if not count:
+            return 0
+        if self.proportion:
+            return MICRO
+        if self.lower is not None and total < self.lower:
+            return self.lower
+        if self.upper is not None and total > self.upper:
+            return self.upper
+        return total
 
 
-Plan = tuple[MetricPlan, ...]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ingest measures of one experiment."""
+
+    metrics: tuple[MetricPlan, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
+
+    @property
+    def longest_ms(self) -> int:
+        """Return the longest window of its metrics."""
+        return max((metric.window_ms for metric in self.metrics), default=0)
+
+
+NO_PLAN = Plan()
 
 
 def plan_of(experiment: Experiment) -> Plan:
     """Return what ingest has to measure for this experiment."""
-    return tuple(
-        MetricPlan(each.name, each.conversion, each.window_ms, each.kind is MetricKind.PROPORTION)
+    metrics = tuple(
+        MetricPlan(
+            name=each.name,
+            conversion=each.conversion,
+            window_ms=each.window_ms,
+            proportion=each.kind is MetricKind.PROPORTION,
+            lower=None if each.lower_bound is None else to_micro(each.lower_bound),
+            upper=None if each.upper_bound is None else to_micro(each.upper_bound),
+            covariate_window_ms=each.covariate_window_ms,
+        )
         for each in experiment.metrics
     )
+    return Plan(metrics, experiment.breakdowns)
 
 
 class Definitions:
@@ -37,8 +90,9 @@ class Definitions:
     def __init__(self) -> None:
         self._plans: dict[str, Plan] = {}
         self._revisions: dict[str, int] = {}
+        self._ended: dict[str, int] = {}
         self.version = 0
-        """Grows with every change of a plan: a partition that has seen this number is up to date."""
+        """Grows with every change of a plan or an end; a partition that has seen this is up to date."""
 
     def keep(self, experiment: Experiment) -> None:
         """Remember a definition; an older revision than the one known is ignored."""
@@ -47,9 +101,14 @@ class Definitions:
             return
         self._revisions[key] = experiment.revision
         plan = plan_of(experiment)
-        if self._plans.get(key) != plan:
+        ended_ms = None if experiment.live else experiment.ended_at_ms
+        if self._plans.get(key) != plan or self._ended.get(key) != ended_ms:
             self._plans[key] = plan
             self.version += 1
+        if ended_ms is None:
+            self._ended.pop(key, None)
+        else:
+            self._ended[key] = ended_ms
 
     def knows(self, experiment_id: str) -> bool:
         """Return whether anybody defined this experiment."""
@@ -57,4 +116,10 @@ class Definitions:
 
     def plan(self, experiment_id: str) -> Plan:
         """Return what to measure; nothing for an experiment that is not known (yet)."""
-        return self._plans.get(experiment_id, ())
+        return self._plans.get(experiment_id, NO_PLAN)
+
+    def closes_ms(self, experiment_id: str, lateness_ms: int) -> int | None:
+        """Return the event time after which exposures to an ended experiment count no more: its end, its
+        longest window and the lateness. None while it lives, and while nobody knows it."""
+        ended_ms = self._ended.get(experiment_id)
+        return None if ended_ms is None else ended_ms + self.plan(experiment_id).longest_ms + lateness_ms

@@ -1,53 +1,80 @@
 """A partition's state as bytes and back: msgpack of plain structs, with a version. Never pickle.
 
-Sums are not in it: they are recounted from the units when it is read, under the definitions of that moment.
+The first chunk is a header with all tallies; the others hold units. Numbers beyond 64 bits travel as text.
 """
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from msgspec import MsgspecError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from libs.common.errors import Misconfigured
+from schemas.experiments import Breakdown
+from services.metrics.domain.definitions import MetricPlan, Plan
 from services.metrics.domain.join import Join
-from services.metrics.domain.units import Enrolment, StoredConversion, Unit
+from services.metrics.domain.store import Store
+from services.metrics.domain.tallies import Cell, ExperimentTally, VariantTally
+from services.metrics.domain.units import Unit
 
-DUMP_VERSION = 1
+DUMP_VERSION = 2
 
 
-class EnrolmentDump(Struct, array_like=True, gc=False):
-    """One unit in one experiment."""
+class MetricDump(Struct, array_like=True):
+    """A metric of a plan."""
+
+    name: str
+    conversion: str
+    window_ms: int
+    proportion: bool
+    lower: int | None
+    upper: int | None
+    covariate_window_ms: int
+
+
+class CellDump(Struct, array_like=True):
+    """The units of a variant in one segment."""
+
+    breakdown: int
+    digit: int
+    units: int
+    metrics: list[list[str]]
+
+
+class VariantDump(Struct, array_like=True):
+    """A variant's tally."""
+
+    key: str
+    place: int
+    counts: tuple[int, int, int]
+    """Units, exposures, conversions."""
+    metrics: list[list[str]]
+    hours: list[tuple[int, int, int, int]]
+    """Hour since 1970, units, exposures, conversions."""
+    cells: list[CellDump]
+
+
+class TallyDump(Struct, array_like=True):
+    """An experiment's tally, and the plan that it was counted by."""
 
     experiment_id: str
-    variant: str
-    at_ms: int
-    first_id: str
-    others: list[str]
-    crossed: bool
-
-
-class UnitDump(Struct, array_like=True, gc=False):
-    """One unit. Conversions: event id, event time, name, value in micro-units."""
-
-    unit_id: str
     latest_ms: int
-    enrolments: list[EnrolmentDump]
-    conversions: list[tuple[str, int, str, int]]
+    crossed_units: int
+    metrics: list[MetricDump]
+    breakdowns: list[tuple[str, tuple[str, ...]]]
+    waiting: dict[str, dict[str, str | bool | float]]
+    variants: list[VariantDump]
 
 
-class TallyDump(Struct, array_like=True, gc=False):
-    """What of an experiment's tally the units do not tell: order of variants and counts of exposures."""
-
-    experiment_id: str
-    latest_ms: int
-    exposures: dict[str, int]
-
-
-class StateDump(Struct, array_like=True, gc=False):
-    """The whole partition."""
+class Header(Struct, array_like=True):
+    """Everything but the units."""
 
     version: int
     exposed_until_ms: int
+    newest_ms: int
+    snapshot: int
+    places: int
     tallies: list[TallyDump]
-    units: list[UnitDump]
 
 
 class _Version(Struct, array_like=True):
@@ -55,84 +82,134 @@ class _Version(Struct, array_like=True):
 
 
 _encoder = Encoder()
-_decoder = Decoder(StateDump)
+_header = Decoder(Header)
 _version = Decoder(_Version)
+_units = Decoder(list[tuple[str, Unit]])
 
 
-def dump_join(join: Join) -> bytes:
-    """Return everything that `load_join` needs. Takes about a second per million units."""
-    return _encoder.encode(
-        StateDump(
-            DUMP_VERSION,
-            join.exposed_until_ms,
-            [
-                TallyDump(
-                    each.experiment_id, each.latest_ms, {v.key: v.exposures for v in each.variants.values()}
-                )
-                for each in join.tallies.values()
-            ],
-            [_unit_dump(key, unit) for key, unit in join.units.items()],
-        )
+def dump_join(join: Join) -> Iterator[bytes]:
+    """Return everything that `load_join` needs, as it is now, in chunks that are encoded as they are asked
+    for."""
+    store, upkeep = join.store, join.upkeep
+    units = store.chunks()
+    header = Header(
+        DUMP_VERSION,
+        upkeep.exposed_until_ms,
+        upkeep.newest_ms,
+        store.snapshot,
+        len(store.homes),
+        [_tally_dump(each) for each in store.tallies.values()],
     )
+    return chain((_encoder.encode(header),), units)
 
 
-def load_join(join: Join, dump: bytes) -> None:
-    """Fill an empty join. Everything counts as changed: who wrote the dump may not have published it.
+def load_join(join: Join, dump: Iterable[bytes]) -> None:
+    """Fill an empty join. Every experiment counts as changed: who wrote the dump may not have published it.
 
     Raises Misconfigured when this version of the program cannot read it.
     """
-    state = _read(dump)
-    join.exposed_until_ms = state.exposed_until_ms
-    join.newest_ms = max([state.exposed_until_ms, *(each.latest_ms for each in state.units)])
-    for tally_dump in state.tallies:
-        tally = join.let_in(tally_dump.experiment_id)
-        tally.latest_ms = tally_dump.latest_ms
-        for variant, exposures in tally_dump.exposures.items():
-            tally.let_in(variant).exposures = exposures
-    for unit_dump in state.units:
-        _load_unit(join, unit_dump)
+    chunks = iter(dump)
+    store, upkeep = join.store, join.upkeep
+    header = _read_header(next(chunks, b""))
+    upkeep.resume(header.exposed_until_ms, header.newest_ms)
+    store.snapshot = header.snapshot
+    nobody = ExperimentTally("", Plan())
+    store.homes = [VariantTally("", place, nobody) for place in range(header.places)]
+    for each in header.tallies:
+        _load_tally(store, each)
+    store.free = [home.place for home in reversed(store.homes) if home.tally is nobody]
+    for chunk in chunks:
+        try:
+            store.units.update(_units.decode(chunk))
+        except MsgspecError as error:
+            raise _unreadable(str(error)) from error
+    upkeep.count_waiting()
 
 
-def _read(dump: bytes) -> StateDump:
+def _read_header(chunk: bytes) -> Header:
     try:
-        found = _version.decode(dump).version
+        found = _version.decode(chunk).version
         if found == DUMP_VERSION:
-            return _decoder.decode(dump)
+            return _header.decode(chunk)
         problem = f"version {found}, this program reads {DUMP_VERSION}"
     except MsgspecError as error:
         problem = str(error)
-    raise Misconfigured(
+    raise _unreadable(problem)
+
+
+def _unreadable(problem: str) -> Misconfigured:
+    return Misconfigured(
         f"the snapshot of metrics cannot be read: {problem}",
         next_step="start the version that wrote it, or delete the partition's snapshot: the state is then "
         "rebuilt from the log",
     )
 
 
-def _unit_dump(unit_id: str, unit: Unit) -> UnitDump:
-    conversions = unit.conversions or {}
-    return UnitDump(
-        unit_id,
-        unit.latest_ms,
+def _tally_dump(tally: ExperimentTally) -> TallyDump:
+    return TallyDump(
+        tally.experiment_id,
+        tally.latest_ms,
+        tally.crossed_units,
         [
-            EnrolmentDump(
-                key, each.home.key, each.at_ms, each.first_id, list(each.others or ()), each.crossed
+            MetricDump(
+                each.name,
+                each.conversion,
+                each.window_ms,
+                each.proportion,
+                each.lower,
+                each.upper,
+                each.covariate_window_ms,
             )
-            for key, each in unit.enrolments.items()
+            for each in tally.plan.metrics
         ],
-        [(key, each.at_ms, each.name, each.micro) for key, each in conversions.items()],
+        [(each.attribute, each.values) for each in tally.plan.breakdowns],
+        tally.waiting,
+        [_variant_dump(each) for each in tally.variants.values()],
     )
 
 
-def _load_unit(join: Join, dump: UnitDump) -> None:
-    unit = join.units[dump.unit_id] = Unit()
-    unit.latest_ms = dump.latest_ms
-    if dump.conversions:
-        unit.conversions = {
-            key: StoredConversion(at_ms, name, micro) for key, at_ms, name, micro in dump.conversions
-        }
-    for each in dump.enrolments:
-        tally = join.tallies[each.experiment_id]
-        enrolment = Enrolment(each.at_ms, each.first_id, tally.let_in(each.variant))
-        enrolment.others = set(each.others) or None
-        enrolment.crossed = each.crossed
-        join.enrol(unit, tally, enrolment)
+def _variant_dump(variant: VariantTally) -> VariantDump:
+    return VariantDump(
+        variant.key,
+        variant.place,
+        (variant.units, variant.exposures, variant.conversions),
+        _texts(variant.metrics),
+        [(number, hour[0], hour[1], hour[2]) for number, hour in variant.hours.items()],
+        [
+            CellDump(breakdown, digit, cell.units, _texts(cell.metrics))
+            for (breakdown, digit), cell in variant.cells.items()
+        ],
+    )
+
+
+def _load_tally(store: Store, dump: TallyDump) -> None:
+    plan = Plan(
+        tuple(
+            MetricPlan(
+                m.name, m.conversion, m.window_ms, m.proportion, m.lower, m.upper, m.covariate_window_ms
+            )
+            for m in dump.metrics
+        ),
+        tuple(Breakdown(attribute=attribute, values=values) for attribute, values in dump.breakdowns),
+    )
+    tally = store.tallies[dump.experiment_id] = ExperimentTally(dump.experiment_id, plan)
+    tally.latest_ms, tally.crossed_units, tally.changed = dump.latest_ms, dump.crossed_units, True
+    tally.waiting = dump.waiting
+    for each in dump.variants:
+        variant = store.homes[each.place] = VariantTally(each.key, each.place, tally)
+        tally.variants[each.key] = variant
+        variant.units, variant.exposures, variant.conversions = each.counts
+        variant.metrics = _numbers(each.metrics)
+        variant.hours = {number: [*counts, 0] for number, *counts in each.hours}
+        for cell_dump in each.cells:
+            cell = variant.cells[cell_dump.breakdown, cell_dump.digit] = Cell(0)
+            cell.units, cell.metrics = cell_dump.units, _numbers(cell_dump.metrics)
+            cell.touched = False
+
+
+def _texts(sums: list[list[int]]) -> list[list[str]]:
+    return [[str(number) for number in each] for each in sums]
+
+
+def _numbers(texts: list[list[str]]) -> list[list[int]]:
+    return [[int(text) for text in each] for each in texts]

@@ -1,14 +1,21 @@
 """Limits on everything that grows in a partition's memory, each with what happens at it.
 
 Bounded by number: units, experiments, and per unit its exposures and conversions. Bounded by time:
-conversions that no window can hold any more, and units that were never exposed. Not bounded by time: units of
-experiments that have ended, and of any exposed unit the conversions within a year of its first exposure,
-wanted by a metric or not (a definition may come late). Those stay: at most `conversions_per_unit` of them.
+conversions that no window can hold any more, units that were never exposed, and experiments that have ended:
+an exposure counts until the end, the longest window and the lateness are over, and once its conversions had
+their time as well (window and lateness again) the experiment is forgotten; what was published of it stays.
+Kept, wanted by a metric or not (a definition may come late): of an exposed unit the conversions within a year
+of its first exposure, at most `conversions_per_unit` of them.
 """
 
 from dataclasses import dataclass
 
+from schemas.names import MAX_BEHIND_MS
+
 HOUR_MS = 60 * 60 * 1_000
+
+MAX_WINDOW_MS = MAX_BEHIND_MS
+"""The longest window that a metric may have: the limit of `schemas.names.DurationMs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +32,17 @@ class IngestLimits:
     variants: int = 64
     """Variants of one experiment that exposures may name (a definition has at most 50)."""
     exposures_per_unit: int = 64
-    """Event ids of exposures remembered per unit and experiment, of about 150 bytes each. Further exposures
-    may still move the first one back in time or show a second variant, but are not counted: a unit in one
-    variant has min(distinct, limit) exposures in any order of arrival. Units, sums and verdicts never depend
-    on it; how the exposures of a unit in two variants are split between them, beyond the limit, does."""
+    """Exposures remembered per unit and variant, of 8 bytes each. Further exposures may still move the first
+    one back in time or show a second variant, but are not counted: a unit has min(distinct, limit) exposures
+    in any order of arrival. Units, sums and verdicts never depend on it."""
     conversions_per_unit: int = 10_000
     """Conversions remembered per unit: the horizon for duplicates. The earliest by event time are kept, so
     which ones these are does not depend on the order of arrival."""
+    waiting_units: int = 10_000
+    """Units of experiments that nobody has defined yet whose attributes are kept for a breakdown that the
+    definition may ask for. Further ones count there as without the attribute."""
+    packed_conversions: int = 64
+    """Conversions that a unit keeps packed, 32 bytes each; with more of them it gets an index."""
     lateness_ms: int = 48 * HOUR_MS
     """How much later in event time than the newest exposure an exposure may come and still find the
     conversions that were there before it. Longer than the day by which events may lie in the future."""

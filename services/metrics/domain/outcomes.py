@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-NOT_EVENTS = frozenset({"swept_units", "evicted_experiments"})
+NOT_EVENTS = frozenset({"swept_units", "evicted_experiments", "dropped_experiments"})
 """Counts of other things than events."""
 
 
@@ -12,6 +12,10 @@ class Outcomes:
 
     duplicates: int = 0
     """Event ids that were there already."""
+    too_old: int = 0
+    """Events that lie more than a year behind their records: no window reaches so far."""
+    after_end: int = 0
+    """Exposures to an experiment whose windows are over."""
     over_units: int = 0
     """Events of units beyond `IngestLimits.units`; and so on."""
     over_experiments: int = 0
@@ -22,6 +26,8 @@ class Outcomes:
     """Units forgotten: conversions, but no exposure within the lateness."""
     evicted_experiments: int = 0
     """Experiments that nobody defined, forgotten to make room for others."""
+    dropped_experiments: int = 0
+    """Experiments that ended, forgotten after their windows; what was published of them stays."""
 
     def ignored(self) -> dict[str, int]:
         """Return how many events counted for nothing, by reason."""

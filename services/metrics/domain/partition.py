@@ -1,11 +1,12 @@
 """One partition of the line: records in, rows out (the port is `libs.common.partitions.ports`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
-from libs.common.bus.ports import Record
+from libs.common.bus.batches import Batch
 from libs.common.partitions.ports import Rejected
 from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch
-from schemas.names import MAX_AHEAD_MS
+from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.dumps import dump_join, load_join
 from services.metrics.domain.join import Join
@@ -24,58 +25,84 @@ class MetricsPartition:
     """
 
     def __init__(
-        self, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes, dump: bytes | None
+        self,
+        definitions: Definitions,
+        limits: IngestLimits,
+        outcomes: Outcomes,
+        dump: Iterable[bytes] | None,
     ) -> None:
         self._join = Join(definitions, limits, outcomes)
+        self._outcomes = outcomes
         if dump is not None:
             load_join(self._join, dump)
 
     @property
     def units(self) -> int:
         """Return the number of units in memory."""
-        return len(self._join.units)
+        return len(self._join.store.units)
 
-    def fold(self, topic: str, records: Sequence[Record]) -> list[Rejected]:
+    def fold(self, topic: str, batch: Batch) -> list[Rejected]:
         """Take in records of one topic, in offset order. Returns those that are poison; raises nothing.
 
-        An event more than a day ahead of its record's own time stamp is poison: judged by the record, not
-        by the machine's clock, so that a replay judges alike.
+        An event more than a day ahead of its record's own time stamp is poison, one more than a year behind
+        it counts for nothing: judged by the record, not by the machine's clock, so that a replay judges
+        alike.
         """
-        self._join.adopt_definitions()
-        newest_ms = max((record.timestamp_ms for record in records), default=0)
-        facts = decode_batch(topic, [record.value for record in records], newest_ms)
-        rejected: list[Rejected] = []
-        for record, fact in zip(records, facts, strict=True):
-            if isinstance(fact, str):
-                rejected.append(Rejected(record, fact))
-            elif fact.occurred_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
-                rejected.append(Rejected(record, TOO_FAR_AHEAD))
-            else:
-                self._take(fact)
+        if not batch:
+            return []
+        self._join.upkeep.adopt_definitions()
+        stamps = batch.timestamps_ms
+        facts = decode_batch(topic, batch.values, max(stamps))
+        rejected = [Rejected(batch[place], fact) for place, fact in enumerate(facts) if fact.__class__ is str]
+        good = cast("list[AnyHotFact]", facts)
+        if rejected:
+            kept = [place for place, fact in enumerate(facts) if fact.__class__ is not str]
+            good, stamps = [good[place] for place in kept], [stamps[place] for place in kept]
+        if good:
+            times = [fact.occurred_at_ms for fact in good]
+            if max(times) > min(stamps) + MAX_AHEAD_MS or min(times) < max(stamps) - MAX_BEHIND_MS:
+                return self._fold_one_by_one(topic, batch)
+        self._take(topic, good)
         return rejected
 
-    def _take(self, fact: AnyHotFact) -> None:
-        if isinstance(fact, Exposure):
-            self._join.expose(
-                fact.unit_id, fact.experiment_id, fact.variant, fact.occurred_at_ms, fact.event_id
-            )
-        elif isinstance(fact, Conversion):
-            self._join.convert(fact.unit_id, fact.name, fact.value, fact.occurred_at_ms, fact.event_id)
+    def _fold_one_by_one(self, topic: str, batch: Batch) -> list[Rejected]:
+        """Take in records of which some may lie too far from their time stamps."""
+        rejected, good = [], []
+        facts = decode_batch(topic, batch.values, max(batch.timestamps_ms))
+        for place, (fact, stamp_ms) in enumerate(zip(facts, batch.timestamps_ms, strict=True)):
+            if isinstance(fact, str):
+                rejected.append(Rejected(batch[place], fact))
+            elif fact.occurred_at_ms > stamp_ms + MAX_AHEAD_MS:
+                rejected.append(Rejected(batch[place], TOO_FAR_AHEAD))
+            elif fact.occurred_at_ms < stamp_ms - MAX_BEHIND_MS:
+                self._outcomes.too_old += 1
+            else:
+                good.append(fact)
+        self._take(topic, good)
+        return rejected
+
+    def _take(self, topic: str, facts: Sequence[AnyHotFact]) -> None:
+        if topic == "exposures":
+            self._join.expose(cast("Sequence[Exposure]", facts))
+        else:
+            self._join.convert(cast("Sequence[Conversion]", facts))
 
     def changed(self) -> bool:
         """Return True when an event or a definition changed any experiment since the last rows."""
-        self._join.adopt_definitions()
-        return bool(self._join.changed)
+        self._join.upkeep.adopt_definitions()
+        return any(tally.changed for tally in self._join.store.tallies.values())
 
     def rows(self) -> PartitionRows:
         """Return absolute values of every experiment that changed since the last call."""
-        self._join.adopt_definitions()
-        changed = sorted(self._join.changed)
-        self._join.changed.clear()
-        return tuple(row_of(self._join.tallies[key]) for key in changed)
+        self._join.upkeep.adopt_definitions()
+        tallies = self._join.store.tallies
+        changed = [tallies[key] for key in sorted(tallies) if tallies[key].changed]
+        for tally in changed:
+            tally.changed = False
+        return tuple(row_of(tally) for tally in changed)
 
-    def dump(self) -> bytes:
-        """Return everything, for a snapshot."""
+    def dump(self) -> Iterator[bytes]:
+        """Return everything as it is now, for a snapshot, in chunks that are made as they are asked for."""
         return dump_join(self._join)
 
 
@@ -87,6 +114,6 @@ class MetricsPartitions:
         self._limits = limits or IngestLimits()
         self.outcomes = Outcomes()
 
-    def __call__(self, partition: int, dump: bytes | None) -> MetricsPartition:
+    def __call__(self, partition: int, dump: Iterable[bytes] | None) -> MetricsPartition:
         """Return the state. Raises Misconfigured for a dump that this version cannot read."""
         return MetricsPartition(self._definitions, self._limits, self.outcomes, dump)

@@ -1,10 +1,20 @@
 """What a partition publishes: absolute values per experiment, variant and metric, never increments."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from libs.statistics.sums import Sums
-from services.metrics.domain.tallies import ExperimentTally
+from services.metrics.domain.segments import SegmentKind as SegmentKind
+from services.metrics.domain.segments import meaning
+from services.metrics.domain.tallies import (
+    CONVERSIONS,
+    EXPOSURES,
+    HOUR_MS,
+    TOUCHED,
+    UNITS,
+    ExperimentTally,
+    VariantTally,
+    to_sums,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +51,6 @@ class HourRow:
     conversions: int
 
 
-class SegmentKind(StrEnum):
-    """Which units a segment holds: with a value that the definition names, with another, with none."""
-
-    VALUE = "value"
-    OTHER = "other"
-    MISSING = "missing"
-
-
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
     """One metric in those units of one variant that share an attribute's value."""
@@ -75,6 +77,7 @@ class ExperimentRow:
     hours: tuple[HourRow, ...] = ()
     """Only the hours that changed."""
     segments: tuple[SegmentRow, ...] = ()
+    """Only the segments that changed."""
 
 
 PartitionRows = tuple[ExperimentRow, ...]
@@ -82,7 +85,8 @@ PartitionRows = tuple[ExperimentRow, ...]
 
 
 def row_of(tally: ExperimentTally) -> ExperimentRow:
-    """Return what is published of one experiment, ordered by variant and the plan's metrics."""
+    """Return what is published of one experiment, ordered by variant and the plan's metrics. The hours in it
+    count as published from now on."""
     key = tally.experiment_id
     variants = [tally.variants[name] for name in sorted(tally.variants)]
     return ExperimentRow(
@@ -93,8 +97,44 @@ def row_of(tally: ExperimentTally) -> ExperimentRow:
             VariantRow(key, each.key, each.units, each.exposures, each.conversions) for each in variants
         ),
         metrics=tuple(
-            MetricRow(key, each.key, metric.name, each.sums(index))
+            MetricRow(key, each.key, metric.name, to_sums(each.units, each.metrics[index]))
             for each in variants
-            for index, metric in enumerate(tally.plan)
+            for index, metric in enumerate(tally.plan.metrics)
         ),
+        hours=tuple(row for each in variants for row in _hours_of(each)),
+        segments=tuple(row for each in variants for row in _segments_of(each)),
     )
+
+
+def _hours_of(variant: VariantTally) -> list[HourRow]:
+    rows = []
+    for number in sorted(variant.touched):
+        hour = variant.hours[number]
+        hour[TOUCHED] = 0
+        counts = hour[UNITS], hour[EXPOSURES], hour[CONVERSIONS]
+        rows.append(HourRow(variant.tally.experiment_id, variant.key, number * HOUR_MS, *counts))
+    variant.touched.clear()
+    return rows
+
+
+def _segments_of(variant: VariantTally) -> list[SegmentRow]:
+    plan, rows = variant.tally.plan, []
+    for (place, digit), cell in sorted(variant.cells.items()):
+        if not cell.touched:
+            continue
+        cell.touched = False
+        kind, value = meaning(plan.breakdowns[place], digit)
+        attribute = plan.breakdowns[place].attribute
+        rows += [
+            SegmentRow(
+                variant.tally.experiment_id,
+                variant.key,
+                attribute,
+                kind,
+                value,
+                metric.name,
+                to_sums(cell.units, cell.metrics[index]),
+            )
+            for index, metric in enumerate(plan.metrics)
+        ]
+    return rows

@@ -1,39 +1,137 @@
 """The running sums of an experiment in one partition: integers that are only ever added to and taken from."""
 
-from libs.statistics.sums import MICRO, Sums
-from services.metrics.domain.definitions import Plan
+from libs.statistics.sums import Sums
+from services.metrics.domain.definitions import MetricPlan, Plan
+from services.metrics.domain.segments import digits
+
+HOUR_MS = 60 * 60 * 1_000
+
+UNITS, EXPOSURES, CONVERSIONS, TOUCHED = range(4)
+"""Places in the list of an hour: three counts, and whether it changed since it was published."""
+
+METRIC_SUMS = 6
+"""Converted units, Σy, Σy², Σx, Σx², Σxy."""
+
+
+def shift(sums: list[int], before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
+    """Move a unit from one (count of conversions, y, x) to another."""
+    (count_0, y_0, x_0), (count_1, y_1, x_1) = before, after
+    sums[0] += (count_1 > 0) - (count_0 > 0)
+    if y_0 != y_1:
+        sums[1] += y_1 - y_0
+        sums[2] += y_1 * y_1 - y_0 * y_0
+    if x_0 or x_1:
+        sums[3] += x_1 - x_0
+        sums[4] += x_1 * x_1 - x_0 * x_0
+        sums[5] += x_1 * y_1 - x_0 * y_0
+
+
+def to_sums(units: int, sums: list[int]) -> Sums:
+    """Return the sums of so many units."""
+    return Sums(units, *sums)
+
+
+class Cell:
+    """The units of one variant in one segment of one breakdown."""
+
+    __slots__ = ("metrics", "touched", "units")
+
+    def __init__(self, metrics: int) -> None:
+        self.units = 0
+        self.touched = True
+        """Whether it changed since it was published."""
+        self.metrics = [[0] * METRIC_SUMS for _ in range(metrics)]
 
 
 class VariantTally:
-    """One variant's counts and, per metric of the plan, [converted units, Σy, Σy²] in micro-units."""
+    """One variant's counts, and per metric of the plan its sums in micro-units."""
 
-    __slots__ = ("conversions", "exposures", "key", "metrics", "units")
+    __slots__ = (
+        "cells",
+        "conversions",
+        "exposures",
+        "hours",
+        "key",
+        "metrics",
+        "place",
+        "tally",
+        "touched",
+        "units",
+    )
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, place: int, tally: "ExperimentTally") -> None:
         self.key = key
+        self.place = place
+        self.tally = tally
         self.units = 0
         """Units in the sample: exposed to this variant and to no other."""
         self.exposures = 0
         """Distinct exposures that name this variant, those of crossed units included."""
         self.conversions = 0
         """Distinct conversions of units in the sample that count for at least one metric."""
+        self.hours: dict[int, list[int]] = {}
+        """By hour since 1970."""
+        self.touched: list[int] = []
+        """Hours that changed since they were published."""
         self.metrics: list[list[int]] = []
+        self.cells: dict[tuple[int, int], Cell] = {}
+        """By breakdown and digit."""
+        self.clear()
 
-    def clear_metrics(self, plan: Plan) -> None:
-        """Start the metrics again, at zero, for a new plan."""
-        self.conversions = 0
-        self.metrics = [[0, 0, 0] for _ in plan]
+    def clear(self) -> None:
+        """Start what the plan decides again at zero; exposures stay."""
+        self.units = self.conversions = 0
+        self.metrics = [[0] * METRIC_SUMS for _ in self.tally.plan.metrics]
+        # What was published of a cell must be published again, though nobody may be in it any more.
+        self.cells = {place: Cell(len(self.metrics)) for place in self.cells}
+        for number, hour in self.hours.items():
+            hour[UNITS] = hour[CONVERSIONS] = 0
+            self._touch(number, hour)
 
-    def sums(self, index: int) -> Sums:
-        """Return the exact sums of the metric at this place of the plan."""
-        converted, total, total_squares = self.metrics[index]
-        return Sums(self.units, converted, total, total_squares)
+    def hour(self, at_ms: int) -> list[int]:
+        """Return the counts of the hour of this event time; they are about to change."""
+        number = at_ms // HOUR_MS
+        hour = self.hours.get(number)
+        if hour is None:
+            hour = self.hours[number] = [0, 0, 0, 0]
+        if not hour[TOUCHED]:
+            self._touch(number, hour)
+        return hour
+
+    def _touch(self, number: int, hour: list[int]) -> None:
+        if not hour[TOUCHED]:
+            hour[TOUCHED] = 1
+            self.touched.append(number)
+
+    def cells_of(self, segment: int) -> list[Cell]:
+        """Return the cells that a unit of this segment counts in; they are about to change."""
+        breakdowns = self.tally.plan.breakdowns
+        found = []
+        for place in enumerate(digits(segment, len(breakdowns))):
+            cell = self.cells.get(place)
+            if cell is None:
+                cell = self.cells[place] = Cell(len(self.metrics))
+            cell.touched = True
+            found.append(cell)
+        return found
+
+    def move(
+        self, segment: int, index: int, before: tuple[int, int, int], after: tuple[int, int, int]
+    ) -> None:
+        """Move a unit's (count, y, x) in the metric at this place of the plan."""
+        shift(self.metrics[index], before, after)
+        if self.tally.plan.breakdowns:
+            for cell in self.cells_of(segment):
+                shift(cell.metrics[index], before, after)
 
 
 class ExperimentTally:
     """One experiment in one partition."""
 
-    __slots__ = ("crossed_units", "experiment_id", "latest_ms", "plan", "routes", "variants")
+    __slots__ = (
+        "changed", "closes_ms", "crossed_units", "experiment_id", "known", "latest_ms", "plan", "routes",
+        "variants", "waiting",
+    )  # fmt: skip
 
     def __init__(self, experiment_id: str, plan: Plan) -> None:
         self.experiment_id = experiment_id
@@ -41,51 +139,23 @@ class ExperimentTally:
         self.crossed_units = 0
         self.latest_ms = 0
         """The latest event time of its exposures and of its units' conversions, whether they count or not."""
+        self.changed = False
+        self.known = False
+        """Whether anybody defined it."""
+        self.closes_ms: int | None = None
+        """Once it has ended: exposures with a later event time count for nothing."""
+        self.waiting: dict[str, dict[str, str | bool | float]] = {}
+        """While nobody has defined it: the attributes of its units' first exposures."""
         self.adopt(plan)
 
     def adopt(self, plan: Plan) -> None:
         """Take on a plan and start its sums at zero; the caller counts the units in again."""
         self.plan = plan
-        routes: dict[str, list[tuple[int, int, bool]]] = {}
-        for index, metric in enumerate(plan):
-            routes.setdefault(metric.conversion, []).append((index, metric.window_ms, metric.proportion))
+        routes: dict[int, list[tuple[int, MetricPlan]]] = {}
+        for index, metric in enumerate(plan.metrics):
+            routes.setdefault(metric.conversion_hash, []).append((index, metric))
         self.routes = routes
-        """Name of a conversion to (place in the plan, window, proportion?) of the metrics that want it."""
+        """Hash of a conversion's name to (place in the plan, metric) of those that want it."""
+        self.crossed_units = 0
         for variant in self.variants.values():
-            variant.clear_metrics(plan)
-
-    def variant(self, key: str, limit: int) -> VariantTally | None:
-        """Return the tally of a variant, made when it is new; None when the limit is reached."""
-        tally = self.variants.get(key)
-        return self.let_in(key) if tally is None and len(self.variants) < limit else tally
-
-    def let_in(self, key: str) -> VariantTally:
-        """Return the tally of a variant, made when it is new, whatever the limit."""
-        tally = self.variants.get(key)
-        if tally is None:
-            tally = self.variants[key] = VariantTally(key)
-            tally.clear_metrics(self.plan)
-        return tally
-
-
-def credit(sums: list[int], values: list[int], index: int, sign: int, micro: int) -> None:
-    """Move one conversion into (sign 1) or out of (-1) a unit's value of a mean, and the sums along."""
-    place = 2 * index
-    before, count = values[place], values[place + 1]
-    after = before + sign * micro
-    values[place], values[place + 1] = after, count + sign
-    sums[0] += (count + sign > 0) - (count > 0)
-    sums[1] += after - before
-    sums[2] += after * after - before * before
-
-
-def credit_once(sums: list[int], values: list[int], index: int, sign: int) -> None:
-    """Likewise for a proportion: the value is 1 as long as there is any conversion."""
-    place = 2 * index
-    before, count = values[place], values[place + 1]
-    after = MICRO if count + sign > 0 else 0
-    values[place], values[place + 1] = after, count + sign
-    if after != before:
-        sums[0] += sign
-        sums[1] += sign * MICRO
-        sums[2] += sign * MICRO * MICRO
+            variant.clear()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.statistics.sums import Sums
+from services.metrics.domain.rows import SegmentKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,18 @@ class VariantTotals:
     units: int = 0
     exposures: int = 0
     conversions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentKey:
+    """One metric in those units of one variant that share an attribute's value."""
+
+    attribute: str
+    kind: SegmentKind
+    value: str
+    """Empty unless the kind is VALUE."""
+    variant: str
+    metric: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,10 @@ class ExperimentTotals:
     latest_ms: int
     offsets: Mapping[str, int] = field(default_factory=dict)
     """`topic-partition` to the next offset."""
+    hours: Mapping[int, Mapping[str, VariantTotals]] = field(default_factory=dict)
+    """When an hour began to what each variant saw in it; of the latest hours in which anything happened."""
+    segments: Mapping[SegmentKey, Sums] = field(default_factory=dict)
+    """Of the metrics that `series.shown_metrics` names. Nothing is summed of the covariate here."""
 
     def units(self, variant: str) -> int:
         """Return the units of a variant, 0 for one that nobody met."""
@@ -35,6 +52,10 @@ class ExperimentTotals:
     def metric(self, variant: str, metric: str) -> Sums:
         """Return the sums of a metric, empty for one that nothing is known of."""
         return self.sums.get((variant, metric), _NOTHING)
+
+    def segment(self, key: SegmentKey) -> Sums:
+        """Return the sums of a segment, empty for one that nothing is known of."""
+        return self.segments.get(key, _NOTHING)
 
 
 _NOBODY = VariantTotals()

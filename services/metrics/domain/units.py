@@ -1,82 +1,118 @@
-"""What is remembered of one unit. Plain objects with slots and no cycles: there may be a million."""
+"""What is remembered of one unit, in as few bytes as it takes: there may be a million of them.
 
-from typing import NamedTuple
+Event ids are remembered as 64-bit hashes: two of the same unit that collide (one pair in 10^19) are taken for
+a repetition. Structs without `gc` hold no cycles, so the collector never walks them, and msgspec encodes them
+as they are.
+"""
 
-from services.metrics.domain.tallies import VariantTally
+from collections.abc import Iterable, Iterator
+from struct import Struct as Layout
+from typing import TypeAlias
 
-MAX_WINDOW_MS = 366 * 24 * 60 * 60 * 1_000
-"""The longest window that a metric may have: the limit of `schemas.names.DurationMs`."""
+import xxhash
+from msgspec import Struct
+
+from services.metrics.domain.definitions import MetricPlan
+
+digest_of = xxhash.xxh3_64_digest
+"""Returns the 64-bit hash of an event id in UTF-8."""
+DIGEST_BYTES = 8
+_ENTRY = Layout("<8sQqq")
+ENTRY_BYTES = _ENTRY.size
+pack_entry = _ENTRY.pack
+"""Packs one conversion: digest of its event id, hash of its name, event time, value in micro-units."""
+_unpack_entries = _ENTRY.iter_unpack
+
+Entry: TypeAlias = tuple[bytes, int, int, int]
+"""Digest of the event id, hash of the name, event time, value in micro-units."""
+
+CROSSED = -1
+"""Stands for the segment of a unit seen in two variants: counted apart, in neither. It never returns."""
 
 
-class StoredConversion(NamedTuple):
-    """One distinct conversion of a unit. Its event id is the key under which it is kept."""
+class Enrolment(Struct, array_like=True, gc=False):
+    """One unit in one variant of an experiment. Two of the same experiment: the unit is crossed."""
 
+    place: int
+    """Which variant: its place among the tallies of the partition."""
     at_ms: int
-    name: str
-    micro: int
-    """The value in micro-units."""
+    """The event time of the first exposure to the variant."""
+    seen: bytes
+    """Digests of its exposures, 8 bytes each; that of the first one in front."""
+    segment: int
+    """Where the attributes of the first exposure put the unit (see `segments.py`), or CROSSED."""
 
 
-class Enrolment:
-    """One unit in one experiment: the first exposure is the smallest (event time, event id)."""
+class Crowd(Struct, array_like=True, gc=False):
+    """The conversions of a unit that has many."""
 
-    __slots__ = ("at_ms", "crossed", "first_id", "home", "others", "values")
-
-    def __init__(self, at_ms: int, first_id: str, home: VariantTally) -> None:
-        self.at_ms = at_ms
-        self.first_id = first_id
-        self.home = home
-        """The variant of the first exposure; where the unit is counted."""
-        self.others: set[str] | None = None
-        """Event ids of the other exposures."""
-        self.crossed = False
-        """Seen in two variants: counted apart, in neither. It never returns."""
-        self.values: list[int] | None = None
-        """Per metric of the plan: the unit's value y in micro-units, then the number of conversions in it."""
-
-    def knows(self, event_id: str) -> bool:
-        """Return whether this exposure was taken in before."""
-        return event_id == self.first_id or (self.others is not None and event_id in self.others)
-
-    def may_count(self, at_ms: int) -> bool:
-        """Return whether a conversion of that time lies in the longest window there may be."""
-        return not self.crossed and 0 <= at_ms - self.at_ms <= MAX_WINDOW_MS
-
-    def remember(self, event_id: str, limit: int) -> bool:
-        """Remember another exposure. Returns False when the limit is reached."""
-        if self.others is None:
-            self.others = set()
-        if len(self.others) + 1 >= limit:
-            return False
-        self.others.add(event_id)
-        return True
+    entries: dict[bytes, tuple[int, int, int]]
+    """By digest: hash of the name, event time, value."""
+    ceiling: tuple[int, bytes] | None = None
+    """Once the limit is reached: (event time, digest) of the last one that is kept."""
 
 
-class Unit:
+class Unit(Struct, array_like=True, gc=False):
     """Everything about one unit in one partition."""
 
-    __slots__ = ("ceiling", "conversions", "enrolments", "latest_ms")
+    enrolments: tuple[Enrolment, ...] = ()
+    conversions: bytes | Crowd = b""
+    """Packed entries, or an index of them."""
+    saved: int = 0
+    """The number of the last snapshot that holds it, or that it came after."""
 
-    def __init__(self) -> None:
-        self.enrolments: dict[str, Enrolment] = {}
-        self.conversions: dict[str, StoredConversion] | None = None
-        """By event id."""
-        self.latest_ms = 0
-        """The latest event time of its conversions, kept or not."""
-        self.ceiling: tuple[int, str] | None = None
-        """Once the limit of conversions is reached: (event time, event id) of the last one that is kept."""
+    def entries(self) -> Iterator[Entry]:
+        """Return the conversions that are remembered."""
+        log = self.conversions
+        if isinstance(log, bytes):
+            return _unpack_entries(log)
+        return ((digest, *rest) for digest, rest in log.entries.items())
 
-    def forget_useless(self, oldest_ms: int) -> None:
-        """Drop conversions before `oldest_ms` that no enrolment can count. One that comes again is stored
-        again, counts for nothing again, and is dropped at the next sweep."""
-        kept = self.conversions or {}
-        useless = [
-            key
-            for key, each in kept.items()
-            if each.at_ms < oldest_ms and not any(e.may_count(each.at_ms) for e in self.enrolments.values())
-        ]
-        for key in useless:
-            del kept[key]
-        if useless:
-            self.conversions = kept or None
-            self.ceiling = None
+    def knows(self, digest: bytes) -> bool:
+        """Return whether this conversion is remembered."""
+        log = self.conversions
+        return holds(log, digest, ENTRY_BYTES) if isinstance(log, bytes) else digest in log.entries
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Remember these conversions and no others."""
+        if isinstance(self.conversions, bytes):
+            self.conversions = b"".join(pack_entry(*each) for each in entries)
+        else:
+            self.conversions = Crowd({digest: (name, at_ms, micro) for digest, name, at_ms, micro in entries})
+
+    def latest_ms(self) -> int:
+        """Return the latest event time of its conversions, 0 without any."""
+        return max((at_ms for _, _, at_ms, _ in self.entries()), default=0)
+
+
+def holds(log: bytes, digest: bytes, width: int) -> bool:
+    """Return whether a log of entries of `width` bytes has one that begins with `digest`."""
+    place = log.find(digest)
+    while place % width:  # found across the edge of two entries; -1 ends this only for a width of 1
+        if place < 0:
+            return False
+        place = log.find(digest, place + 1)
+    return True
+
+
+Amounts: TypeAlias = tuple[int, int, int, int]
+"""Of a unit in a metric: conversions after the exposure and their sum, those before it and their sum."""
+
+NOTHING: Amounts = (0, 0, 0, 0)
+
+
+def amounts(unit: Unit, metric: MetricPlan, first_ms: int) -> Amounts:
+    """Return what the unit's remembered conversions come to in a metric."""
+    count = total = before = before_total = 0
+    wanted, window_ms, back_ms = metric.conversion_hash, metric.window_ms, -metric.covariate_window_ms
+    for _, name, at_ms, micro in unit.entries():
+        if name != wanted:
+            continue
+        elapsed_ms = at_ms - first_ms
+        if 0 <= elapsed_ms <= window_ms:
+            count += 1
+            total += micro
+        elif back_ms <= elapsed_ms < 0:
+            before += 1
+            before_total += micro
+    return count, total, before, before_total

@@ -10,6 +10,7 @@ from services.metrics.domain.evidence import compare_all, smallest_p_values, to_
 from services.metrics.domain.memory import JudgeMemory
 from services.metrics.domain.ramp import remember_stage, stage_progress
 from services.metrics.domain.ratio import check_ratio
+from services.metrics.domain.series import MAX_RESULT_BYTES, known_variants, series
 from services.metrics.domain.totals import ExperimentTotals, VariantTotals
 
 
@@ -21,8 +22,8 @@ def judge(case: Case, now_ms: int, *, refusal: str = "") -> Judgement:
 
     `refusal` says why the bus did not take the result: the judgement is then without one, and has an alert.
 
-    Counts, summaries, estimates and intervals depend on the totals alone. The p-values are running minima, so
-    they also depend on the earlier looks that the memory holds.
+    Counts, series, summaries, estimates and intervals depend on the totals alone. The p-values are running
+    minima, so they also depend on the earlier looks that the memory holds.
     """
     experiment, totals, memory = case.experiment, case.totals, case.memory
     compared = compare_all(experiment, totals)
@@ -57,7 +58,7 @@ def _result(
     case: Case, comparisons: tuple[Comparison, ...], sample_ratio: SampleRatio | None, now_ms: int
 ) -> Result:
     experiment, totals = case.experiment, case.totals
-    return Result(
+    result = Result(
         experiment_id=experiment.experiment_id,
         revision=experiment.revision,
         computed_at_ms=now_ms,
@@ -69,6 +70,8 @@ def _result(
         sample_ratio=sample_ratio,
         offsets=dict(totals.offsets),
     )
+    found = series(experiment, totals, MAX_RESULT_BYTES - len(result.to_json()))
+    return result.model_copy(update={"hours": found.hours, "segments": found.segments})
 
 
 def _verdict(case: Case, advice: Advice | None, now_ms: int) -> Verdict | None:
@@ -97,9 +100,8 @@ def _verdict(case: Case, advice: Advice | None, now_ms: int) -> Verdict | None:
 
 def _counts(experiment: Experiment, totals: ExperimentTotals) -> tuple[VariantCount, ...]:
     """Every variant of the definition, then those that units met though nobody defined them."""
-    defined = [each.key for each in experiment.variants]
-    strangers = sorted(totals.variants.keys() - set(defined))
-    found = [(key, totals.variants.get(key, VariantTotals())) for key in (*defined, *strangers)]
+    keys = known_variants(experiment, totals.variants)
+    found = [(key, totals.variants.get(key, VariantTotals())) for key in keys]
     return tuple(
         VariantCount(variant=key, units=each.units, exposures=each.exposures, conversions=each.conversions)
         for key, each in found

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
 from libs.common.partitions.ports import Rejected
 from schemas.experiments import Experiment, ExperimentState, Metric, MetricKind, Policy, Variant
@@ -91,6 +92,11 @@ def record(topic: str, value: bytes | None, offset: int = 0, timestamp_ms: int =
     return Record(topic, 0, offset, timestamp_ms, None, value)
 
 
+def batch_of(events: Sequence[Event]) -> Batch:
+    """Return events of one topic as they are read."""
+    return Batch.of([record(topic_of(each), each.to_json()) for each in events])
+
+
 def as_reference(rows: Sequence[ExperimentRow], key: str = "x") -> Reference:
     """Return the row of one experiment in the reference's terms; of nothing when there is none."""
     for row in rows:
@@ -123,9 +129,9 @@ def fold(state: MetricsPartition, events: Sequence[Event], batch: int = 1) -> li
     run: list[Event] = []
     for event in events:
         if run and (len(run) >= batch or topic_of(event) != topic_of(run[0])):
-            rejected += state.fold(topic_of(run[0]), [record(topic_of(e), e.to_json()) for e in run])
+            rejected += state.fold(topic_of(run[0]), batch_of(run))
             run = []
         run.append(event)
     if run:
-        rejected += state.fold(topic_of(run[0]), [record(topic_of(e), e.to_json()) for e in run])
+        rejected += state.fold(topic_of(run[0]), batch_of(run))
     return rejected

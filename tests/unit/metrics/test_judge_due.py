@@ -134,4 +134,4 @@ async def test_definitions_go_to_the_store_and_the_plans() -> None:
         with pytest.raises(Poison):
             await keep(stranger)
     assert cases.kept == ["x"]
-    assert len(definitions.plan("x")) == 3
+    assert len(definitions.plan("x").metrics) == 3

@@ -9,7 +9,7 @@ import pytest
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.memory import Crash, MemoryBus
 from libs.common.bus.ports import Message
-from libs.common.clock import SystemClock
+from libs.common.clock import ManualClock, SystemClock
 from libs.common.lifecycle import Stop
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.memory import MemoryPartitionStore
@@ -21,7 +21,16 @@ from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.partition import MetricsPartitions
 from services.metrics.domain.rows import ExperimentRow, PartitionRows
 from services.metrics.entrypoints.outcomes import count_outcomes, report_outcomes
-from tests.unit.metrics.events import Event, as_reference, conversion, experiment, exposure, known, topic_of
+from tests.unit.metrics.events import (
+    T0,
+    Event,
+    as_reference,
+    conversion,
+    experiment,
+    exposure,
+    known,
+    topic_of,
+)
 from tests.world.metrics_reference import Counts, Expected, Reference, reference
 
 QUICK = LineSettings(
@@ -125,7 +134,7 @@ async def work(bus: MemoryBus, store: MemoryPartitionStore[PartitionRows]) -> bo
 
 async def test_a_line_that_is_killed_three_times_publishes_the_truth() -> None:
     """Workers die while reading; the last one's rows, summed over partitions, are the reference's."""
-    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    bus, store = MemoryBus(ManualClock(T0)), MemoryPartitionStore[PartitionRows]()
     events = traffic(600, seed=3)
     await send(bus, events)
     for after in (100, 300, 500):
@@ -144,7 +153,7 @@ async def test_a_line_that_is_killed_three_times_publishes_the_truth() -> None:
 async def test_a_definition_that_comes_late_to_a_silent_partition() -> None:
     """Events, then their experiment's definition, then nothing: the metrics are published all the same, with
     the offsets that they were counted at, and once."""
-    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    bus, store = MemoryBus(ManualClock(T0)), MemoryPartitionStore[PartitionRows]()
     definitions, stop = Definitions(), Stop()
     await send(bus, [exposure("u1", "a", 0), conversion("u1", 5, 2.0)])
     task = asyncio.create_task((await line_of(bus, store, definitions)).run(stop))
@@ -164,7 +173,7 @@ async def test_a_definition_that_comes_late_to_a_silent_partition() -> None:
 
 async def test_poison_goes_to_dead_letters_and_the_rest_is_counted() -> None:
     """A broken record is buried once; its neighbours are in the rows."""
-    bus, store = MemoryBus(SystemClock()), MemoryPartitionStore[PartitionRows]()
+    bus, store = MemoryBus(ManualClock(T0)), MemoryPartitionStore[PartitionRows]()
     await send(bus, [exposure("u1", "a", 0)])
     producer = bus.producer()
     await producer.start()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from libs.common.bus.batches import Batch
 from libs.common.errors import Misconfigured
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.limits import HOUR_MS, IngestLimits
@@ -67,7 +68,7 @@ def test_poison_is_returned_with_its_reason_and_the_rest_is_taken() -> None:
     state = partition()
     good = [exposure("u1", "a", 0).to_json(), exposure("u2", "a", 0).to_json()]
     records = [record("exposures", v, n) for n, v in enumerate([good[0], b'{"type": "exposure"', good[1]])]
-    rejected = state.fold("exposures", records)
+    rejected = state.fold("exposures", Batch.of(records))
     assert [each.record.offset for each in rejected] == [1]
     assert rejected[0].reason
     assert as_reference(state.rows()).counts["a"].units == 2
@@ -78,7 +79,7 @@ def test_an_event_far_ahead_of_its_record_is_poison_however_it_is_batched() -> N
     state = partition()
     ahead = exposure("u", "a", 25 * HOUR_MS).to_json()
     later = record("exposures", exposure("v", "a", 0).to_json(), 1, T0 + 30 * HOUR_MS)
-    rejected = state.fold("exposures", [record("exposures", ahead, 0, T0), later])
+    rejected = state.fold("exposures", Batch.of([record("exposures", ahead, 0, T0), later]))
     assert [each.reason for each in rejected] == [TOO_FAR_AHEAD]
 
 
@@ -128,12 +129,12 @@ def test_an_older_revision_of_a_definition_changes_nothing() -> None:
     definitions = Definitions()
     definitions.keep(experiment(revision=2))
     definitions.keep(experiment(revision=1, metrics=()))
-    assert len(definitions.plan("x")) == 3
+    assert len(definitions.plan("x").metrics) == 3
 
 
 @pytest.mark.parametrize("dump", [b"", b"\xff", b"\x94\x63\x00\x90\x90"])
 def test_a_dump_of_another_version_is_refused_with_the_next_step(dump: bytes) -> None:
     """What cannot be read is no state to start from."""
     with pytest.raises(Misconfigured) as caught:
-        MetricsPartitions(Definitions())(0, dump)
+        MetricsPartitions(Definitions())(0, [dump])
     assert caught.value.next_step

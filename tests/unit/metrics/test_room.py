@@ -1,17 +1,19 @@
 """What the join forgets: nothing that could still count, and enough to go on for ever."""
 
 import random
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.hot import Conversion, Exposure
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.join import Join
-from services.metrics.domain.limits import HOUR_MS, IngestLimits
+from services.metrics.domain.limits import HOUR_MS, MAX_WINDOW_MS, IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.partition import MetricsPartitions
 from services.metrics.domain.rows import row_of
-from services.metrics.domain.units import MAX_WINDOW_MS
+from services.metrics.domain.units import DIGEST_BYTES
 from tests.unit.metrics.events import Event, as_reference, conversion, exposure, fold, known
 from tests.unit.metrics.test_join_laws import truth
 
@@ -26,7 +28,19 @@ EVENTS = st.lists(
 
 def join(definitions: Definitions | None = None, **limits: int) -> Join:
     """Return an empty join that knows experiment x."""
-    return Join(definitions or known("x"), IngestLimits(**limits), Outcomes())
+    found = Join(definitions or known("x"), IngestLimits(**limits), Outcomes())
+    found.upkeep.adopt_definitions()
+    return found
+
+
+def expose(state: Join, unit: str, key: str, variant: str, at_ms: int, event_id: str) -> None:
+    """Take in one exposure."""
+    state.expose([Exposure(event_id, at_ms, unit, key, variant)])
+
+
+def convert(state: Join, unit: str, name: str, value: float, at_ms: int, event_id: str) -> None:
+    """Take in one conversion."""
+    state.convert([Conversion(event_id, at_ms, unit, name, value)])
 
 
 @given(EVENTS, st.randoms(use_true_random=False))
@@ -46,57 +60,59 @@ def test_sweeping_changes_no_row(events: list[Event], chance: random.Random) -> 
 def test_a_full_partition_makes_room_as_exposures_go_on() -> None:
     """An exposure of a unit that has no place moves the clock: what is too old leaves, the unit comes in."""
     state = join(units=2, lateness_ms=HOUR_MS)
-    state.convert("old-1", "purchase", 1.0, 0, "c1")
-    state.convert("old-2", "purchase", 1.0, 0, "c2")
-    state.expose("new", "x", "a", 2 * HOUR_MS, "e1")
-    assert list(state.units) == ["new"]
+    convert(state, "old-1", "purchase", 1.0, 0, "c1")
+    convert(state, "old-2", "purchase", 1.0, 0, "c2")
+    expose(state, "new", "x", "a", 2 * HOUR_MS, "e1")
+    assert list(state.store.units) == ["new"]
 
 
 def test_a_full_partition_without_experiments_makes_room_by_conversions() -> None:
     """Where nobody is exposed, the newest conversion tells the time; what is within the lateness stays."""
     state = join(units=2, lateness_ms=HOUR_MS)
-    state.convert("old", "purchase", 1.0, 0, "c1")
-    state.convert("fresh", "purchase", 1.0, 2 * HOUR_MS - 1, "c2")
-    state.convert("new", "purchase", 1.0, 2 * HOUR_MS, "c3")
-    assert list(state.units) == ["fresh", "new"]
+    convert(state, "old", "purchase", 1.0, 0, "c1")
+    convert(state, "fresh", "purchase", 1.0, 2 * HOUR_MS - 1, "c2")
+    convert(state, "new", "purchase", 1.0, 2 * HOUR_MS, "c3")
+    assert list(state.store.units) == ["fresh", "new"]
 
 
 def test_conversions_that_are_read_ahead_of_the_exposures_wait_for_them() -> None:
     """Days of conversions before the first exposure, as in a replay from the beginning: all are counted."""
     state = join(lateness_ms=HOUR_MS)
     for day in range(5):
-        state.convert(f"u{day}", "purchase", 1.0, day * 24 * HOUR_MS + 1, "c")
+        convert(state, f"u{day}", "purchase", 1.0, day * 24 * HOUR_MS + 1, "c")
     for day in range(5):
-        state.expose(f"u{day}", "x", "a", day * 24 * HOUR_MS, "e")
-    assert row_of(state.tallies["x"]).metrics[0].sums.converted_units == 5
+        expose(state, f"u{day}", "x", "a", day * 24 * HOUR_MS, "e")
+    assert row_of(state.store.tallies["x"]).metrics[0].sums.converted_units == 5
 
 
 def test_conversions_that_no_window_can_hold_are_forgotten() -> None:
-    """Of an exposed unit: those before the exposure and beyond the longest window leave with the lateness."""
+    """Of an exposed unit: those before the longest look-back and beyond the longest window leave with the
+    lateness."""
     state = join(lateness_ms=HOUR_MS)
-    start = 10 * HOUR_MS
-    state.expose("u", "x", "a", start, "e1")
+    start = MAX_WINDOW_MS + 10 * HOUR_MS
+    expose(state, "u", "x", "a", start, "e1")
     for name, at_ms in {"before": 0, "in": start + 1, "beyond": start + MAX_WINDOW_MS + 1}.items():
-        state.convert("u", "purchase", 1.0, at_ms, name)
-    before = row_of(state.tallies["x"])
-    state.expose("v", "y", "a", start + MAX_WINDOW_MS + 3 * HOUR_MS, "e2")
-    assert list(state.units["u"].conversions or ()) == ["in"]
-    assert row_of(state.tallies["x"]) == before
+        convert(state, "u", "purchase", 1.0, at_ms, name)
+    before = replace(row_of(state.store.tallies["x"]), hours=())
+    expose(state, "v", "y", "a", start + MAX_WINDOW_MS + 3 * HOUR_MS, "e2")
+    assert [entry[2] for entry in state.store.units["u"].entries()] == [start + 1]
+    assert row_of(state.store.tallies["x"]) == before
 
 
 def test_made_up_experiments_do_not_silence_a_later_one() -> None:
     """At the limit the oldest that nobody defined leave; the one that is defined keeps its units."""
-    state = join(experiments=4)
-    state.expose("u", "x", "a", 0, "e0")
+    outcomes = Outcomes()
+    state = Join(known("x"), IngestLimits(experiments=4), outcomes)
+    expose(state, "u", "x", "a", 0, "e0")
     for number in range(1, 50):
-        state.expose("u", f"made-up-{number}", "a", number, f"e{number}")
-    state.expose("u", "later", "a", 50, "e50")
-    assert {"x", "later", "made-up-49"} <= state.tallies.keys()
-    assert len(state.tallies) <= 4
-    assert state.units["u"].enrolments.keys() == state.tallies.keys()
-    assert state.changed <= state.tallies.keys()
-    assert state.tallies["x"].variants["a"].units == 1
-    assert state.outcomes.over_experiments == 0
+        expose(state, "u", f"made-up-{number}", "a", number, f"e{number}")
+    expose(state, "u", "later", "a", 50, "e50")
+    assert {"x", "later", "made-up-49"} <= state.store.tallies.keys()
+    assert len(state.store.tallies) <= 4
+    homes = [state.store.homes[each.place].tally for each in state.store.units["u"].enrolments]
+    assert {each.experiment_id for each in homes} == state.store.tallies.keys()
+    assert state.store.tallies["x"].variants["a"].units == 1
+    assert outcomes.over_experiments == 0
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.randoms(use_true_random=False))
@@ -109,13 +125,13 @@ def test_the_count_of_exposures_beyond_the_limit_does_not_depend_on_order(
     shuffled = [*times, *times]
     chance.shuffle(shuffled)
     for at_ms in shuffled:
-        state.expose("u", "x", "a", at_ms, f"e{at_ms}")
-    assert state.tallies["x"].variants["a"].exposures == min(len(set(times)), 3)
+        expose(state, "u", "x", "a", at_ms, f"e{at_ms}")
+    assert state.store.tallies["x"].variants["a"].exposures == min(len(set(times)), 3)
 
 
 def test_a_unit_costs_at_most_64_remembered_exposures() -> None:
     """The default horizon is small: ten thousand exposures of one unit leave 64 ids behind."""
     state = join()
     for number in range(10_000):
-        state.expose("u", "x", "a", number, f"e{number}")
-    assert len(state.units["u"].enrolments["x"].others or ()) + 1 == 64
+        expose(state, "u", "x", "a", number, f"e{number}")
+    assert len(state.store.units["u"].enrolments[0].seen) == 64 * DIGEST_BYTES

@@ -12,20 +12,21 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     RebalanceInProgressError,
 )
-from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Place
 
+from libs.common.bus.batches import Batch, Raw
 from libs.common.bus.kafka import limits, source
 from libs.common.bus.kafka.admin import KafkaAdmin
 from libs.common.bus.kafka.failures import answered, translated
 from libs.common.bus.kafka.membership import Membership
+from libs.common.bus.kafka.raw import hand_out_raw
 from libs.common.bus.kafka.silence import Silence
-from libs.common.bus.ports import Listener, Record, TopicPartition
+from libs.common.bus.ports import Listener, TopicPartition
 from libs.common.bus.rules import overtaken
 from libs.common.clock import Clock
 from libs.common.errors import Fenced, Misconfigured
 
-Found = Mapping[Place, Sequence[ConsumerRecord]]
+Found = Mapping[Place, Sequence[Raw]]
 
 
 class KafkaConsumer:
@@ -70,6 +71,7 @@ class KafkaConsumer:
                     await consumer.start()
                 else:
                     await self._take_all(consumer, membership)
+                hand_out_raw(consumer)
         except BaseException:
             await source.close_consumer(consumer)
             raise
@@ -82,7 +84,7 @@ class KafkaConsumer:
         if consumer is not None:
             await source.close_consumer(consumer)
 
-    async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Batch]:
         """Return what has come. Raises Retryable when no broker has answered for 15 s."""
         consumer = await self._working()
         loop = asyncio.get_running_loop()
@@ -256,7 +258,7 @@ class KafkaConsumer:
                 raise overtaken(partition, wanted, first[partition], end[partition])
         self._seek(consumer, self._mine)
 
-    def _handed_out(self, found: Found) -> dict[TopicPartition, list[Record]]:
-        records = {TopicPartition(*place): source.records(place, each) for place, each in found.items()}
-        self._next |= {partition: each[-1].offset + 1 for partition, each in records.items()}
-        return records
+    def _handed_out(self, found: Found) -> dict[TopicPartition, Batch]:
+        batches = {TopicPartition(*place): Batch(place.topic, place.partition, raw) for place, raw in found.items()}
+        self._next |= {partition: each.next_offset for partition, each in batches.items()}
+        return batches

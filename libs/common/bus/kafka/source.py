@@ -1,17 +1,16 @@
-"""aiokafka consumers as this bus uses them: made, closed, and their records in our words."""
+"""aiokafka consumers as this bus uses them: made and closed, and what they say about offsets."""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.structs import ConsumerRecord
 from aiokafka.structs import TopicPartition as Place
 
 from libs.common.bus.kafka import limits
 from libs.common.bus.kafka.failures import answered
-from libs.common.bus.ports import Record, TopicPartition
+from libs.common.bus.ports import TopicPartition
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +41,6 @@ def identity(consumer: AIOKafkaConsumer) -> tuple[str, int]:
 def places(partitions: Iterable[TopicPartition]) -> list[Place]:
     """Return the partitions as aiokafka's own type, which it insists on."""
     return [Place(topic, partition) for topic, partition in partitions]
-
-
-def records(place: Place, found: Sequence[ConsumerRecord]) -> list[Record]:
-    """Return what aiokafka found in one partition."""
-    topic, partition = place
-    return [
-        Record(topic, partition, each.offset, each.timestamp, each.key, each.value, each.headers)
-        for each in found
-    ]
 
 
 async def end_offsets(

@@ -4,9 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.memory.cluster import Client, Cluster
 from libs.common.bus.memory.log import Group
-from libs.common.bus.ports import Listener, Record, TopicPartition
+from libs.common.bus.ports import Listener, TopicPartition
 from libs.common.errors import Fenced, Misconfigured
 
 
@@ -51,7 +52,7 @@ class MemoryConsumer(Client):
         self._mine = frozenset()
         self._cluster.wake()
 
-    async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Sequence[Record]]:
+    async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Batch]:
         """Return what has come, at the latest after `timeout_ms`."""
         # Others get a turn even when there is always something to read.
         await asyncio.sleep(0)
@@ -158,8 +159,8 @@ class MemoryConsumer(Client):
             self._next[each] = wanted.get(each, start)
         self._mine |= gained
 
-    def _take(self, max_records: int) -> dict[TopicPartition, list[Record]]:
-        found: dict[TopicPartition, list[Record]] = {}
+    def _take(self, max_records: int) -> dict[TopicPartition, Batch]:
+        found: dict[TopicPartition, Batch] = {}
         order = sorted(self._mine)
         self._turn += 1
         start = self._turn % max(len(order), 1)
@@ -172,15 +173,15 @@ class MemoryConsumer(Client):
                     break  # What was found comes first; the next fetch says it.
                 raise
             if records:
-                found[partition] = records
+                found[partition] = Batch.of(records)
                 self._next[partition] = records[-1].offset + 1
         counts: Counter[str] = Counter()
-        for partition, records in found.items():
-            counts[partition.topic] += len(records)
+        for partition, batch in found.items():
+            counts[partition.topic] += len(batch)
         self._cluster.passed("read", counts, self)
         return found
 
-    def _limit(self, topic: str, max_records: int, found: Mapping[TopicPartition, list[Record]]) -> int:
+    def _limit(self, topic: str, max_records: int, found: Mapping[TopicPartition, Batch]) -> int:
         limit = max_records - sum(len(records) for records in found.values())
         allowed = self._cluster.allowed("read", topic, self)
         if allowed is None:
