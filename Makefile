@@ -8,7 +8,7 @@ LOCKS := requirements/installer.txt requirements/all.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test unit coverage lint types architecture check schemas lock clean
+.PHONY: help install demo up down status audit bench test unit coverage lint types architecture check schemas lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ down: install ## stop what `make up` started
 
 status: install ## what runs, where, with how much memory
 	@$(BIN)/python -m deploy.local status $(ARGS)
+
+audit: install ## recompute an experiment from the log and compare (ARGS=experiment-id)
+	@$(BIN)/python -m deploy.command audit $(ARGS)
+
+bench: install ## ingest beside its peers on one core each, with the limit and an exact reference (ARGS="--scale 0.1")
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 test: install ## every test: unit, contract, architecture, integration on a real Kafka and PostgreSQL
 	@$(BIN)/coverage erase

@@ -25,7 +25,7 @@ DAY_MS = 24 * 60 * 60 * 1_000
 MAX_VARIANTS = 50
 MAX_METRICS = 50
 MAX_BREAKDOWNS = 5
-MAX_BREAKDOWN_VALUES = 50
+MAX_NAMED = 50
 
 
 class ExperimentState(StrEnum):
@@ -100,8 +100,7 @@ class Metric(Contract):
     upper_bound: Value | None = None
     """Of a mean: a unit's value above counts as this."""
     covariate_window_ms: DurationMs = 0
-    """How far back from the first exposure the covariate looks, excluding the exposure's own millisecond; 0:
-    the covariate is 0 for everybody."""
+    """How far back the covariate looks, without the first exposure's own millisecond; 0: no covariate."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -116,15 +115,12 @@ class Metric(Contract):
 class Breakdown(Contract):
     """Results apart by the values of an attribute of a unit's first exposure.
 
-    Only the `values` that are named count apart; the others count together, and so do units without the
-    attribute: an attribute with a million values costs no more than one with these. `true`, `false` and
-    numbers are matched by their JSON text (`1.5`; a whole number without a point).
+    Only the `values` that are named count apart, the others together, and so do units without the attribute.
+    `true`, `false` and numbers are matched by their JSON text (`1.5`; a whole number without a point).
     """
 
     attribute: Name
-    values: Annotated[
-        tuple[ShortText, ...], Field(strict=False, min_length=1, max_length=MAX_BREAKDOWN_VALUES)
-    ]
+    values: Annotated[tuple[ShortText, ...], Field(strict=False, min_length=1, max_length=MAX_NAMED)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -12,8 +12,11 @@ from libs.common.db.migrate import migrate
 from libs.common.db.outbox import OutboxRelay
 from libs.common.db.pool import Pool, connect
 from libs.common.lifecycle import Stop, supervise
+from libs.common.partitions.bodies.places import open_bodies
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.postgres import PostgresPartitionStore
+from libs.common.partitions.reset import Wish
+from libs.common.partitions.reset_command import Holding, Reach, run_reset
 from libs.common.retry import retry
 from libs.common.telemetry.health import Health
 from libs.common.telemetry.ops import OpsServer
@@ -31,6 +34,7 @@ SCHEMA = "drift"
 MIGRATIONS = Path(__file__).parent / "migrations"
 FACTS = ("predictions", "feedback")
 JUDGE_GROUP = "drift-judge"
+HELD = Holding(SCHEMA, MIGRATIONS, FACTS, ("windows", "totals", "progress"))
 
 Main = Callable[[Stop], Awaitable[None]]
 
@@ -47,6 +51,16 @@ def judge(config: JudgeConfig) -> Main:
     return partial(_judge, config)
 
 
+async def reset(config: IngestConfig, wish: Wish) -> list[int]:
+    """Forget what partitions hold, and return which; see `libs/common/partitions/reset.py`. Files of
+    examples stay: those that are written again are the same examples."""
+    clock = SystemClock()
+    bus = KafkaBus(config.kafka_bootstrap_servers, client_id="drift-reset", clock=clock)
+    url = config.database_url.get_secret_value()
+    reach = Reach(bus, url, config.snapshot_url, clock, config.startup_deadline_ms)
+    return await run_reset(HELD, reach, wish)
+
+
 async def _ingest(config: IngestConfig, stop: Stop) -> None:
     clock = SystemClock()
     health = Health(clock)
@@ -59,12 +73,13 @@ async def _ingest(config: IngestConfig, stop: Stop) -> None:
         await producer.start()
         stack.push_async_callback(producer.stop)
         limits = config.limits()
+        bodies = await open_bodies(config.snapshot_url, clock=clock, deadline_ms=config.startup_deadline_ms)
         line = Line(
             bus,
             group=config.drift_group,
             topics=FACTS,
             factory=lambda partition, dump: DriftPartition(limits, dump),
-            store=PostgresPartitionStore(pool, RowWriter(ExampleDataset(config.examples_dir))),
+            store=PostgresPartitionStore(pool, RowWriter(ExampleDataset(config.examples_dir)), bodies),
             dead_letters=DeadLetters(producer, source="drift", clock=clock),
             clock=clock,
             health=health,

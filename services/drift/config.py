@@ -42,6 +42,8 @@ class IngestConfig(Config):
     """Event time between two files of examples. The last of a stream that stops wait for its next event."""
     drift_flush_examples: int = Field(default=5_000, ge=1)
     drift_publish_interval_ms: int = Field(default=1_000, ge=50)
+    snapshot_url: str = "postgres"
+    """Where snapshots lie: `postgres`, `file:///folder` that all workers see, or `s3://bucket/prefix`."""
     drift_snapshot_interval_ms: int = Field(default=30_000, ge=1_000)
 
     @model_validator(mode="after")

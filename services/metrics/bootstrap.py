@@ -15,8 +15,11 @@ from libs.common.db.outbox import OutboxRelay
 from libs.common.db.pool import Pool, connect
 from libs.common.entrypoints.worker import FaustSettings, FaustWorker
 from libs.common.lifecycle import Stop, supervise
+from libs.common.partitions.bodies.places import open_bodies
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.postgres import PostgresPartitionStore
+from libs.common.partitions.reset import Wish
+from libs.common.partitions.reset_command import Holding, Reach, run_reset
 from libs.common.retry import retry
 from libs.common.telemetry.health import Health
 from libs.common.telemetry.ops import OpsServer
@@ -37,6 +40,18 @@ SCHEMA = "metrics"
 UNIT_TOPICS = ("exposures", "conversions")
 TOPICS = (*UNIT_TOPICS, "experiments", "results", "verdicts", "alerts", "dead-letters")
 MIGRATIONS = Path(__file__).parent / "migrations"
+HELD = Holding(
+    SCHEMA,
+    MIGRATIONS,
+    UNIT_TOPICS,
+    (
+        "partition_experiments",
+        "partition_variants",
+        "partition_metrics",
+        "partition_hours",
+        "partition_segments",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,9 @@ class Ground:
 async def run_ingest(settings: MetricsSettings, stop: Stop) -> None:
     """Run the ingest process until `stop`."""
     async with _ground(settings, "metrics-ingest") as ground:
+        bodies = await open_bodies(
+            settings.snapshot_url, clock=ground.clock, deadline_ms=settings.startup_deadline_ms
+        )
         definitions = Definitions()
         partitions = MetricsPartitions(definitions, IngestLimits(units=settings.metrics_max_units))
         line: Line[PartitionRows] = Line(
@@ -60,7 +78,7 @@ async def run_ingest(settings: MetricsSettings, stop: Stop) -> None:
             group=settings.metrics_ingest_group,
             topics=UNIT_TOPICS,
             factory=partitions,
-            store=PostgresPartitionStore(ground.pool, write_rows),
+            store=PostgresPartitionStore(ground.pool, write_rows, bodies),
             dead_letters=_dead_letters(ground, "metrics-ingest"),
             clock=ground.clock,
             health=ground.health,
@@ -71,6 +89,15 @@ async def run_ingest(settings: MetricsSettings, stop: Stop) -> None:
         )
         plans = _reader(ground, KeepPlan(definitions), "metrics-ingest")
         await ingest(plans, line, partitions.outcomes, stop)
+
+
+async def reset(settings: MetricsSettings, wish: Wish) -> list[int]:
+    """Forget what partitions hold, and return which; see `libs/common/partitions/reset.py`."""
+    clock = SystemClock()
+    bus = KafkaBus(settings.kafka_bootstrap_servers, client_id="metrics-reset", clock=clock)
+    url = settings.database_url.get_secret_value()
+    reach = Reach(bus, url, settings.snapshot_url, clock, settings.startup_deadline_ms)
+    return await run_reset(HELD, reach, wish)
 
 
 async def run_judge(settings: MetricsSettings, stop: Stop) -> None:

@@ -1,8 +1,8 @@
 """Numbered SQL migrations, once each, however many processes start together.
 
 A folder holds `0001_name.sql`, `0002_name.sql`, ... without a gap. A line `-- include: outbox` (or
-`partitions`) is replaced by the tables that `outbox.py` (or `libs/common/partitions`) needs. A migration that
-was applied never changes again: the next one does.
+`partitions`, and `partitions_v2` after it) is replaced by the tables that `outbox.py` (or
+`libs/common/partitions`) needs. A migration that was applied never changes again: the next one does.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ _INCLUDES: Mapping[str, Path] = MappingProxyType(
     {
         "outbox": _COMMON / "db" / "sql" / "outbox.sql",
         "partitions": _COMMON / "partitions" / "sql" / "partitions.sql",
+        "partitions_v2": _COMMON / "partitions" / "sql" / "partitions_v2.sql",
     }
 )
 _REFUSED = (asyncpg.SyntaxOrAccessError, asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)

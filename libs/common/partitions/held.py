@@ -1,11 +1,11 @@
 """One partition that is ours: its state, how far it has read, and how far the world knows of it."""
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple
 
-from libs.common.bus.ports import Record
+from libs.common.bus.batches import Batch
 from libs.common.partitions.ports import Lease, PartitionState, PartitionStore, Rejected, RowsT
 from libs.common.telemetry.names import PUBLISH_DURATION, collector
 
@@ -34,26 +34,24 @@ class Held(Generic[RowsT]):
     """What the dead letters have still to hear of, in order."""
     _pending: tuple[dict[str, int], RowsT] | None = None
 
-    def fold(self, topic: str, records: Sequence[Record]) -> None:
+    def fold(self, topic: str, batch: Batch) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
         `tallies`, unless an owner before us buried it: that was done before its offset was published."""
-        start, new = self.offsets[topic], records
-        if records and records[0].offset < start:
-            new = [record for record in records if record.offset >= start]
+        new = batch.since(self.offsets[topic])
         if not new:
             return
-        rejected = {each.record.offset: each for each in self.state.fold(topic, new)}
-        self.offsets[topic] = new[-1].offset + 1
+        rejected = self.state.fold(topic, new)
+        self.offsets[topic] = new.next_offset
         known = self.lease.published_offsets.get(topic, 0)
-        good = 0
-        for record in new if rejected else ():
-            poison = rejected.get(record.offset)
-            if poison is None:
-                good += 1
-            elif record.offset >= known:
-                self.tallies.append(Tally(good, poison))
+        good = passed = 0
+        for each in sorted(rejected, key=_offset):
+            place = _place(new, each.record.offset)
+            good += place - passed
+            passed = place + 1
+            if each.record.offset >= known:
+                self.tallies.append(Tally(good, each))
                 good = 0
-        self.tallies.append(Tally(good if rejected else len(new), None))
+        self.tallies.append(Tally(good + len(new) - passed, None))
 
     def buried(self) -> bool:
         """Return True when no poison waits."""
@@ -91,3 +89,15 @@ class Held(Generic[RowsT]):
             await store.publish(self.lease, offsets, rows)
         self.covered = offsets
         self._pending = None
+
+
+def _offset(rejected: Rejected) -> int:
+    return rejected.record.offset
+
+
+def _place(batch: Batch, offset: int) -> int:
+    """Return how many records of the batch come before `offset`. A compacted log, or one with transactions,
+    has gaps; only then are a few records looked at."""
+    if batch.next_offset - batch.first_offset == len(batch):
+        return offset - batch.first_offset
+    return bisect_left(batch, offset, key=lambda record: record.offset)

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.dead_letters import DeadLetters
-from libs.common.bus.ports import Bus, Consumer, Record, TopicPartition
+from libs.common.bus.ports import Bus, Consumer, TopicPartition
 from libs.common.clock import Clock
 from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
@@ -80,7 +81,7 @@ class Line(Generic[RowsT]):
         self._own: Ownership[RowsT] = Ownership(
             self.store, self.factory, owner, self.clock, self.settings.snapshot_interval_ms
         )
-        self._saver: Saver[RowsT] = Saver(self.store)
+        self._saver: Saver[RowsT] = Saver(self.store, self._own)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
         self._lag = Lag()
@@ -140,14 +141,14 @@ class Line(Generic[RowsT]):
             await self._publish(now_ms)
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
+            await self._renew()
             await self._commit(consumer)
         self._check_orphans(now_ms)
         self._report(now_ms)
 
-    async def _fold(self, batch: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        for (topic, number), records in batch.items():
+    async def _fold(self, fetched: Mapping[TopicPartition, Batch]) -> None:
+        for (topic, number), rest in fetched.items():
             held = self._own.held.get(number)
-            rest: Sequence[Record] = records
             while rest and held is not None and self._own.held.get(number) is held:
                 now, rest = rest[: self._slices.size], rest[self._slices.size :]
                 with self._slices.timed(len(now)):
@@ -175,9 +176,7 @@ class Line(Generic[RowsT]):
             try:
                 await held.publish(self.store)
             except Fenced as error:
-                log.warning("dropped: %s", error.message)
-                collector(LEASES_LOST).inc()
-                self._own.drop(number)
+                self._lose(number, error)
                 continue
             except Retryable as error:
                 self._trouble = error.message
@@ -185,6 +184,22 @@ class Line(Generic[RowsT]):
             if now_ms >= held.snapshot_due_ms and self._saver.idle and held.worth_a_snapshot():
                 held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
                 self._saver.save(held)
+
+    async def _renew(self) -> None:
+        """Tell the store that we are at work, and learn early of what is ours no more."""
+        for number, held in list(self._own.held.items()):
+            try:
+                await self.store.renew(held.lease)
+            except Fenced as error:
+                self._lose(number, error)
+            except Retryable as error:
+                log.info("lease not renewed: %s", error.message)
+                return
+
+    def _lose(self, number: int, error: Fenced) -> None:
+        log.warning("dropped: %s", error.message)
+        collector(LEASES_LOST).inc()
+        self._own.drop(number)
 
     async def _commit(self, consumer: Consumer) -> None:
         """Tell the group how far we are, for those who watch the lag. When partitions have gone to another
@@ -227,7 +242,16 @@ class Line(Generic[RowsT]):
             if held.worth_a_snapshot():
                 self._saver.save(held)
                 await self._saver.wait()
+        await self._release()
         await self._commit(consumer)
+
+    async def _release(self) -> None:
+        for held in self._own.held.values():
+            try:
+                await self.store.release(held.lease)
+            except Retryable as error:
+                log.info("lease not released: %s", error.message)
+                return
 
     def _patience_ms(self) -> int:
         """Return how long to wait for records: not beyond the moment when something is to be published."""

@@ -5,14 +5,14 @@ It has what real stores have and tests need: `down()` and `up()` for an outage, 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Generic
 
 from libs.common.errors import Poison, Retryable
 from libs.common.partitions.ports import Lease, RowsT
 from libs.common.partitions.rules import KEPT_SNAPSHOTS, fenced, merged
-from libs.common.partitions.snapshots import Snapshot, seal, unseal
+from libs.common.partitions.snapshots import Snapshot, unseal
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 class _Row:
     epoch: int = 0
     owner: str = ""
+    at_work: bool = False
     published_offsets: dict[str, int] = field(default_factory=dict)
     snapshots: list[Snapshot] = field(default_factory=list)
 
@@ -40,6 +41,7 @@ class MemoryPartitionStore(Generic[RowsT]):
         row = self._rows.setdefault(partition, _Row())
         row.epoch += 1
         row.owner = owner
+        row.at_work = True
         dump, offsets = self._load(row)
         return Lease(partition, row.epoch, dump, offsets, dict(row.published_offsets))
 
@@ -49,11 +51,26 @@ class MemoryPartitionStore(Generic[RowsT]):
         row.published_offsets = merged(row.published_offsets, offsets)
         self.published.setdefault(lease.partition, []).append(rows)
 
-    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """Add a snapshot; the last two good ones stay. Raises Fenced, Retryable while down."""
         row = await self._mine(lease)
-        row.snapshots.append(seal(lease.partition, offsets, dump))
+        row.snapshots.append(snapshot)
         del row.snapshots[:-KEPT_SNAPSHOTS]
+
+    async def renew(self, lease: Lease) -> None:
+        """Say that the owner is at work. Raises Fenced, Retryable while down."""
+        (await self._mine(lease)).at_work = True
+
+    async def release(self, lease: Lease) -> None:
+        """Say that the owner has left. Raises Retryable while down."""
+        await self._answer()
+        row = self._rows.get(lease.partition)
+        if row is not None and row.epoch == lease.epoch:
+            row.at_work = False
+
+    def at_work(self, partition: int) -> bool:
+        """Return True from a take-over until its owner has left in order."""
+        return partition in self._rows and self._rows[partition].at_work
 
     def published_offsets(self, partition: int) -> Mapping[str, int]:
         """Return what the published rows of a partition cover."""
@@ -66,8 +83,8 @@ class MemoryPartitionStore(Generic[RowsT]):
     def damage(self, partition: int) -> None:
         """Flip a bit in the newest snapshot, as a bad disk does."""
         newest = self._rows[partition].snapshots[-1]
-        body = bytes([newest.body[0] ^ 1]) + newest.body[1:]
-        self._rows[partition].snapshots[-1] = replace(newest, body=body)
+        checksum = bytes([newest.checksum[0] ^ 1]) + newest.checksum[1:]
+        self._rows[partition].snapshots[-1] = replace(newest, checksum=checksum)
 
     def down(self) -> None:
         """Begin an outage: every call raises Retryable until `up()`."""
@@ -89,7 +106,7 @@ class MemoryPartitionStore(Generic[RowsT]):
             raise fenced(lease)
         return row
 
-    def _load(self, row: _Row) -> tuple[bytes | None, Mapping[str, int]]:
+    def _load(self, row: _Row) -> tuple[Iterable[bytes] | None, Mapping[str, int]]:
         while row.snapshots:
             try:
                 return unseal(row.snapshots[-1]), dict(row.snapshots[-1].offsets)

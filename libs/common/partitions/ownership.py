@@ -12,14 +12,15 @@ from typing import Generic
 from libs.common.bus.ports import Consumer, TopicPartition
 from libs.common.clock import Clock
 from libs.common.errors import Misconfigured
+from libs.common.partitions.dumps import Dump
 from libs.common.partitions.held import Held
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFactory
 
 log = logging.getLogger(__name__)
 
 _BEGIN_ANEW = (
-    "to begin anew with what the log holds, delete the partition's row from partition_leases: results then "
-    "count from there"
+    "to begin anew with what the log holds, give this service the command "
+    "`reset --yes --partition {number}`: results then count from there"
 )
 
 
@@ -82,6 +83,10 @@ class Ownership(Generic[RowsT]):
         for number in list(self.held):
             self.park(number)
 
+    def holds(self, held: Held[RowsT], lease: Lease) -> bool:
+        """Return True while `held` is ours under this very lease."""
+        return self.held.get(lease.partition) is held and held.lease is lease
+
     def drop(self, number: int) -> None:
         """Forget the state of a partition that somebody else owns."""
         self.held.pop(number, None)
@@ -100,7 +105,9 @@ class Ownership(Generic[RowsT]):
         held = self._build(lease, offsets)
         if offsets.keys() - lease.snapshot_offsets.keys():
             # From now on a restart knows where this state began, whatever retention drops.
-            await self.store.save_snapshot(lease, offsets, held.state.dump())
+            snapshot = await Dump(lease, offsets, held.state.dump()).seal(lambda: True)
+            assert snapshot is not None
+            await self.store.save_snapshot(lease, snapshot)
         log.info("partition %d: epoch %d, from %s", number, lease.epoch, offsets)
         return held
 
@@ -118,18 +125,19 @@ class Ownership(Generic[RowsT]):
 def _start(lease: Lease, topic: str, first: int, end: int) -> int:
     """Return where to read on in `topic`, whose log holds the offsets from `first` to before `end`."""
     place = f"partition {lease.partition}: the log of {topic}"
+    anew = _BEGIN_ANEW.format(number=lease.partition)
     published = lease.published_offsets.get(topic, 0)
     needed = lease.snapshot_offsets.get(topic, 0 if published else first)
     if needed < first:
         why = "the last snapshot ends there" if topic in lease.snapshot_offsets else "there is no snapshot"
         raise Misconfigured(
             f"{place} begins at offset {first}, but {needed} is needed: {why} and retention has overtaken it",
-            next_step=f"raise retention.ms of the topic and restore a newer snapshot; or, {_BEGIN_ANEW}",
+            next_step=f"raise retention.ms of the topic and restore a newer snapshot; or, {anew}",
         )
     known = max(needed, published)
     if known > end:
         raise Misconfigured(
             f"{place} ends at offset {end}, but {known} was read before: the topic was made anew or cut",
-            next_step=f"restore the topic; or, {_BEGIN_ANEW}",
+            next_step=f"restore the topic; or, {anew}",
         )
     return needed

@@ -6,11 +6,13 @@ written together with the offsets that it covers, in one transaction that says `
 A restart is: lease, last snapshot, seek, replay.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
+from libs.common.partitions.snapshots import Snapshot
 
 RowsT = TypeVar("RowsT")
 RowsOut = TypeVar("RowsOut", covariant=True)
@@ -23,8 +25,8 @@ class Lease:
 
     partition: int
     epoch: int
-    snapshot: bytes | None
-    """The dump to start from; None: start empty."""
+    snapshot: Iterable[bytes] | None
+    """The dump to start from, chunk by chunk as it was made, unpacked as one goes; None: start empty."""
     snapshot_offsets: Mapping[str, int]
     """Topic to the next offset after the snapshot; empty: from the beginning of the log."""
     published_offsets: Mapping[str, int]
@@ -43,7 +45,7 @@ class Rejected:
 class PartitionState(Protocol[RowsOut]):
     """The state of one partition, in memory. Same records, same state: nothing else goes in."""
 
-    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+    def fold(self, topic: str, batch: Batch) -> Sequence[Rejected]:
         """Take in records of one topic, in offset order. Returns those that are poison; raises nothing."""
 
     def changed(self) -> bool:
@@ -53,16 +55,20 @@ class PartitionState(Protocol[RowsOut]):
     def rows(self) -> RowsOut:
         """Return what is to be published: absolute values of all that changed since the last call."""
 
-    def dump(self) -> bytes:
-        """Return everything, for a snapshot. Never pickle."""
+    def dump(self) -> Iterator[bytes]:
+        """Return everything, for a snapshot, in chunks; never pickle.
+
+        Together they are the state at the moment of this call, though `fold` and `rows` are called between
+        two chunks. Making one chunk takes well below 200 ms. Whoever needs no more of them calls `close()`,
+        where the iterator has it. One dump of a state is taken at a time."""
 
 
 class StateFactory(Protocol[RowsOut]):
     """Makes the state of a partition."""
 
-    def __call__(self, partition: int, dump: bytes | None) -> PartitionState[RowsOut]:
-        """Return an empty state, or the one that `dump` holds. Raises Misconfigured for a dump that this
-        version cannot read."""
+    def __call__(self, partition: int, dump: Iterable[bytes] | None) -> PartitionState[RowsOut]:
+        """Return an empty state, or the one that the chunks of `dump` hold. Raises Misconfigured for a dump
+        that this version cannot read."""
 
 
 class PartitionStore(Protocol[RowsIn]):
@@ -74,5 +80,13 @@ class PartitionStore(Protocol[RowsIn]):
     async def publish(self, lease: Lease, offsets: Mapping[str, int], rows: RowsIn) -> None:
         """Write rows and offsets in one transaction. Raises Fenced when the epoch is not the lease's."""
 
-    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
-        """Replace the snapshot (compressed, with a checksum). Raises Fenced likewise."""
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
+        """Keep this sealed snapshot of the lease's partition, and of the older good ones one. Raises Fenced
+        likewise."""
+
+    async def renew(self, lease: Lease) -> None:
+        """Say that the owner is at work, so that nobody resets the partition under it. Raises Fenced
+        likewise."""
+
+    async def release(self, lease: Lease) -> None:
+        """Say that the owner has left in order. A lease that is not the latest is let be."""

@@ -1,16 +1,19 @@
-"""A partition store in PostgreSQL: the tables of `sql/partitions.sql` in the service's own schema."""
+"""A partition store in PostgreSQL: the tables of `sql/` in the service's own schema. The bodies of snapshots
+may lie outside; the rows that name them, and all that decides who may write, do not."""
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeAlias
 
 from libs.common.db.pool import Connection, Pool, outages
 from libs.common.errors import Poison
+from libs.common.partitions.bodies.outside import OutsideBodies
+from libs.common.partitions.bodies.ports import SnapshotBodies
 from libs.common.partitions.ports import Lease, RowsT
 from libs.common.partitions.rules import KEPT_SNAPSHOTS, fenced, merged
-from libs.common.partitions.snapshots import Snapshot, seal, unseal
+from libs.common.partitions.snapshots import Snapshot, unseal
 
 log = logging.getLogger(__name__)
 
@@ -21,27 +24,32 @@ BODY_TIMEOUT_MS = 120_000
 """For a statement that carries a whole snapshot."""
 
 _ACQUIRE = """
-INSERT INTO partition_leases AS lease (partition, epoch, owner) VALUES ($1, 1, $2)
-ON CONFLICT (partition) DO UPDATE SET epoch = lease.epoch + 1, owner = excluded.owner, acquired_at = now()
+INSERT INTO partition_leases AS lease (partition, epoch, owner, seen_at) VALUES ($1, 1, $2, now())
+ON CONFLICT (partition) DO UPDATE
+SET epoch = lease.epoch + 1, owner = excluded.owner, acquired_at = now(), seen_at = now()
 RETURNING epoch, published_offsets
 """
 _LOCK = "SELECT published_offsets FROM partition_leases WHERE partition = $1 AND epoch = $2 FOR UPDATE"
 _PUBLISH = """
-UPDATE partition_leases SET published_offsets = $3, published_at = now() WHERE partition = $1 AND epoch = $2
+UPDATE partition_leases SET published_offsets = $3, published_at = now(), seen_at = now()
+WHERE partition = $1 AND epoch = $2
 """
+_RENEW = "UPDATE partition_leases SET seen_at = now() WHERE partition = $1 AND epoch = $2 RETURNING 1"
+_RELEASE = "UPDATE partition_leases SET seen_at = NULL WHERE partition = $1 AND epoch = $2"
 _SNAPSHOTS = "SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC"
 _LOAD = """
-SELECT number, format, offsets, checksum, body FROM partition_snapshots WHERE partition = $1 AND number = $2
+SELECT number, format, offsets, checksum, body, location FROM partition_snapshots
+WHERE partition = $1 AND number = $2
 """
 _BROKEN = "UPDATE partition_snapshots SET broken = true WHERE partition = $1 AND number = $2"
 _SAVE = """
-INSERT INTO partition_snapshots (partition, number, epoch, format, offsets, checksum, body)
-SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM partition_snapshots WHERE partition = $1
+INSERT INTO partition_snapshots (partition, number, epoch, format, offsets, checksum, body, location)
+SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM partition_snapshots WHERE partition = $1
 """
 _PRUNE = """
 DELETE FROM partition_snapshots WHERE partition = $1 AND number NOT IN (
     SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC LIMIT $2
-)
+) RETURNING location
 """
 
 
@@ -52,12 +60,15 @@ class PostgresPartitionStore(Generic[RowsT]):
     that is under way, and none with an older epoch commits afterwards.
     """
 
-    def __init__(self, pool: Pool, writer: Writer[RowsT]) -> None:
+    def __init__(self, pool: Pool, writer: Writer[RowsT], bodies: SnapshotBodies | None = None) -> None:
+        """`bodies` is where the bodies of new snapshots go; None: into the table."""
         self._pool = pool
         self._writer = writer
+        self._outside = OutsideBodies(pool, bodies)
 
     async def acquire(self, partition: int, owner: str) -> Lease:
-        """Take the partition over. A broken snapshot is marked and logged, and the one before it is used."""
+        """Take the partition over. A snapshot that is broken, or whose body is missing, is marked and logged,
+        and the one before it is used. A place outside that does not answer, or is not there, raises."""
         with outages(f"taking partition {partition}"):
             async with self._pool.acquire() as connection:
                 row = await connection.fetchrow(_ACQUIRE, partition, owner)
@@ -73,11 +84,11 @@ class PostgresPartitionStore(Generic[RowsT]):
                 await self._writer(connection, lease.partition, rows)
                 await connection.execute(_PUBLISH, lease.partition, lease.epoch, json.dumps(covered))
 
-    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
-        """Add a snapshot; the last two good ones stay. Raises Fenced, and Refused for one that is too
-        large."""
-        snapshot = await asyncio.to_thread(seal, lease.partition, offsets, dump)
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
+        """Add a snapshot; the last two good ones stay. Raises Fenced; for a place outside also what its `put`
+        raises. The body is there before the row that names it, and goes after it."""
         with outages(f"saving a snapshot of partition {lease.partition}"):
+            location = await self._outside.put(lease, snapshot.body)
             async with self._pool.acquire() as connection, connection.transaction():
                 await self._lock(connection, lease)
                 await connection.execute(
@@ -87,10 +98,23 @@ class PostgresPartitionStore(Generic[RowsT]):
                     snapshot.format,
                     json.dumps(dict(snapshot.offsets)),
                     snapshot.checksum,
-                    snapshot.body,
+                    snapshot.body if location is None else None,
+                    location,
                     timeout=BODY_TIMEOUT_MS / 1_000,
                 )
-                await connection.execute(_PRUNE, lease.partition, KEPT_SNAPSHOTS)
+                pruned = await connection.fetch(_PRUNE, lease.partition, KEPT_SNAPSHOTS)
+            await self._outside.tidy(lease, [row["location"] for row in pruned if row["location"]])
+
+    async def renew(self, lease: Lease) -> None:
+        """Say that the owner is at work. Raises Fenced."""
+        with outages(f"renewing the lease of partition {lease.partition}"):
+            if await self._pool.fetchval(_RENEW, lease.partition, lease.epoch) is None:
+                raise fenced(lease)
+
+    async def release(self, lease: Lease) -> None:
+        """Say that the owner has left in order."""
+        with outages(f"releasing the lease of partition {lease.partition}"):
+            await self._pool.execute(_RELEASE, lease.partition, lease.epoch)
 
     async def _lock(self, connection: Connection, lease: Lease) -> Mapping[str, int]:
         published = await connection.fetchval(_LOCK, lease.partition, lease.epoch)
@@ -99,14 +123,17 @@ class PostgresPartitionStore(Generic[RowsT]):
         offsets: Mapping[str, int] = json.loads(published)
         return offsets
 
-    async def _load(self, connection: Connection, partition: int) -> tuple[bytes | None, Mapping[str, int]]:
+    async def _load(
+        self, connection: Connection, partition: int
+    ) -> tuple[Iterable[bytes] | None, Mapping[str, int]]:
         for each in await connection.fetch(_SNAPSHOTS, partition):
             row = await connection.fetchrow(_LOAD, partition, each["number"], timeout=BODY_TIMEOUT_MS / 1_000)
             if row is None:
                 continue  # a newer owner has removed it: we are fenced, whatever we load
             offsets: Mapping[str, int] = json.loads(row["offsets"])
-            snapshot = Snapshot(partition, offsets, row["format"], row["checksum"], row["body"])
             try:
+                body = row["body"] if row["location"] is None else await self._outside.get(row["location"])
+                snapshot = Snapshot(partition, offsets, row["format"], row["checksum"], body)
                 return await asyncio.to_thread(unseal, snapshot), offsets
             except Poison as error:
                 log.error("snapshot %d: %s; falling back to the one before", row["number"], error.message)

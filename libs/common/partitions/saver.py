@@ -2,32 +2,30 @@
 
 import asyncio
 import logging
-from typing import Generic, NamedTuple
+from typing import Generic
 
-from libs.common.errors import Fenced, Refused, Retryable
+from libs.common.errors import Fenced, Misconfigured, Refused, Retryable
+from libs.common.partitions.dumps import Dump
 from libs.common.partitions.held import Held
-from libs.common.partitions.ports import Lease, PartitionStore, RowsT
+from libs.common.partitions.ownership import Ownership
+from libs.common.partitions.ports import PartitionStore, RowsT
 from libs.common.telemetry.names import SNAPSHOT_DURATION, collector
 
 log = logging.getLogger(__name__)
 
 
-class _Dump(NamedTuple):
-    lease: Lease
-    offsets: dict[str, int]
-    body: bytes
-
-
 class Saver(Generic[RowsT]):
-    """Takes a dump at once and writes it in the background: folding goes on meanwhile.
+    """Takes a dump chunk by chunk and writes it in the background: folding goes on meanwhile.
 
     A snapshot that could not be written costs a longer replay and nothing else, so it stops nothing;
-    `trouble` says why, until one is written.
+    `trouble` says why, until one is written. Who loses the partition gives its snapshot up.
     """
 
-    def __init__(self, store: PartitionStore[RowsT]) -> None:
+    def __init__(self, store: PartitionStore[RowsT], own: Ownership[RowsT]) -> None:
         self._store = store
+        self._own = own
         self._task: asyncio.Task[None] | None = None
+        self._dump: Dump | None = None
         self.trouble = ""
 
     @property
@@ -38,8 +36,8 @@ class Saver(Generic[RowsT]):
     def save(self, held: Held[RowsT]) -> None:
         """Begin to write a snapshot of `held` as it is now. Only when idle."""
         assert self.idle
-        snapshot = _Dump(held.lease, dict(held.offsets), held.state.dump())
-        self._task = asyncio.create_task(self._save(held, snapshot))
+        self._dump = Dump(held.lease, dict(held.offsets), held.state.dump())
+        self._task = asyncio.create_task(self._save(held, self._dump))
 
     def check(self) -> None:
         """Raise what ended the last one, if that was neither a fence nor an outage: a defect."""
@@ -58,14 +56,21 @@ class Saver(Generic[RowsT]):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._dump is not None:
+            self._dump.close()  # a task that never began has closed nothing
+            self._dump = None
 
-    async def _save(self, held: Held[RowsT], dump: _Dump) -> None:
+    async def _save(self, held: Held[RowsT], dump: Dump) -> None:
         try:
             with collector(SNAPSHOT_DURATION).time():
-                await self._store.save_snapshot(dump.lease, dump.offsets, dump.body)
+                snapshot = await dump.seal(lambda: self._own.holds(held, dump.lease))
+                if snapshot is None:
+                    log.info("partition %d: it went while its dump was taken", dump.lease.partition)
+                    return
+                await self._store.save_snapshot(dump.lease, snapshot)
         except Fenced as error:
             log.info("no snapshot: %s", error.message)  # the next publish meets it too, and acts on it
-        except (Retryable, Refused) as error:
+        except (Retryable, Refused, Misconfigured) as error:
             self.trouble = f"no snapshot: {error.message}"
             log.warning("%s", self.trouble)
         else:

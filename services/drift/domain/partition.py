@@ -7,14 +7,14 @@ read one ahead of the other, by any distance, and neither makes the other late.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from libs.common.bus.ports import Record
+from libs.common.bus.batches import Batch
 from libs.common.errors import Misconfigured
 from libs.common.partitions.ports import Rejected
 from schemas.hot import Feedback, Prediction, decode_batch
@@ -70,7 +70,7 @@ class _Dump(Struct):
 class DriftPartition:
     """Keeps the promises of `libs.common.partitions.ports.PartitionState`."""
 
-    def __init__(self, limits: IngestLimits, dump: bytes | None = None) -> None:
+    def __init__(self, limits: IngestLimits, dump: Iterable[bytes] | None = None) -> None:
         """Start empty or from a dump. Raises Misconfigured for a dump of other windows or another format."""
         self._limits = limits
         self._answers = Answers(limits.horizons)
@@ -86,22 +86,22 @@ class DriftPartition:
         """Windows that start before take nothing more in."""
         self._flushed_ms = 0
         if dump is not None:
-            self._restore(dump)
+            self._restore(b"".join(dump))
 
-    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+    def fold(self, topic: str, batch: Batch) -> Sequence[Rejected]:
         """Take in predictions or feedback, in offset order. Returns those that are poison."""
         rejected = []
         # The log's own time, not the reader's, says what lies in the future: so a replay decides the same.
-        facts = decode_batch(topic, [each.value for each in records], MAX_TIME_MS)
-        for record, fact in zip(records, facts, strict=True):
+        facts = decode_batch(topic, batch.values, MAX_TIME_MS)
+        for place, (logged_at_ms, fact) in enumerate(zip(batch.timestamps_ms, facts, strict=True)):
             if isinstance(fact, str):
-                rejected.append(Rejected(record, fact))
-            elif fact.occurred_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
-                rejected.append(Rejected(record, "occurred_at_ms: lies more than a day in the future"))
+                rejected.append(Rejected(batch[place], fact))
+            elif fact.occurred_at_ms > logged_at_ms + MAX_AHEAD_MS:
+                rejected.append(Rejected(batch[place], "occurred_at_ms: lies more than a day in the future"))
             elif isinstance(fact, Prediction):
-                self._predicted(fact, record.timestamp_ms)
+                self._predicted(fact, logged_at_ms)
             elif isinstance(fact, Feedback):
-                self._told(fact, record.timestamp_ms)
+                self._told(fact, logged_at_ms)
         for window in self._touched:
             window.settle()
         self._touched.clear()
@@ -124,15 +124,15 @@ class DriftPartition:
         progress = Progress(self._times.predictions_ms, left_out, self._times.feedback_ms)
         return DriftRows(windows, totals, progress, self._due())
 
-    def dump(self) -> bytes:
-        """Return everything as MessagePack."""
+    def dump(self) -> Iterator[bytes]:
+        """Return everything as MessagePack, in one chunk."""
         dump = _Dump(
             DUMP_FORMAT, self._limits.window_ms, self._times, self._closed_ms, self._flushed_ms,
             dict(sorted((+self._left_out).items())), [self._totals[key] for key in sorted(self._totals)],
             [window.row() for _, window in sorted(self._windows.items())], self._answers.dump(),
             self._examples,
         )  # fmt: skip
-        return msgspec.msgpack.encode(dump)
+        return iter((msgspec.msgpack.encode(dump),))
 
     def _predicted(self, fact: Prediction, logged_at_ms: int) -> None:
         # An event from the future moves event time no further than the log's own time, or one wrong clock

@@ -9,8 +9,7 @@ as long as no limit is reached and exposures come within the declared lateness (
 * A conversion counts for a metric from the first exposure's event time to `window_ms` later, both included;
   before, it is part of the covariate. When it arrives does not matter: conversions are kept per unit, wanted
   or not.
-* The same event id of the same unit (and variant) is the same event; what comes first of two that differ is
-  believed.
+* The same event id of the same unit is the same event; what comes first of two that differ is believed.
 """
 
 from collections.abc import Sequence
@@ -38,6 +37,8 @@ from services.metrics.domain.units import (
     pack_entry,
 )
 from services.metrics.domain.upkeep import Upkeep
+
+_EMPTY = (0, 0, 0)
 
 
 class Join:
@@ -292,9 +293,6 @@ class Join:
         if not tally.known:
             self.upkeep.wait_for_definition(tally, fact.unit_id, fact.attributes)
         self.settle(unit, enrolment, 1)
-
-
-_EMPTY = (0, 0, 0)
 
 
 def _latest(log: Crowd) -> tuple[int, bytes]:

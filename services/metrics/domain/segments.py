@@ -7,7 +7,7 @@ these, and so on; the first breakdown is the lowest digit.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from schemas.experiments import MAX_BREAKDOWN_VALUES, Breakdown
+from schemas.experiments import MAX_NAMED, Breakdown
 
 
 class SegmentKind(StrEnum):
@@ -18,7 +18,7 @@ class SegmentKind(StrEnum):
     MISSING = "missing"
 
 
-BASE = MAX_BREAKDOWN_VALUES + 2
+BASE = MAX_NAMED + 2
 _MISSING, _OTHER, _FIRST = 0, 1, 2
 
 Attribute = str | bool | float

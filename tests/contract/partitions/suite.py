@@ -9,6 +9,7 @@ import pytest
 
 from libs.common.errors import Fenced, Refused
 from libs.common.partitions.ports import Lease, PartitionStore
+from libs.common.partitions.snapshots import seal
 
 Rows = dict[str, int]
 
@@ -23,8 +24,21 @@ class Bench(Protocol):
     async def published(self, partition: int) -> Rows:
         """Return what a reader of the published rows sees."""
 
+    async def at_work(self, partition: int) -> bool:
+        """Return True when the owner has not left in order."""
+
     async def damage(self, partition: int) -> None:
         """Flip a bit in the newest snapshot."""
+
+
+async def save(bench: Bench, lease: Lease, offsets: Mapping[str, int], *chunks: bytes) -> None:
+    """Save a snapshot of these chunks."""
+    await bench.store.save_snapshot(lease, seal(lease.partition, offsets, chunks))
+
+
+def chunks_of(lease: Lease) -> list[bytes] | None:
+    """Return the chunks that the next owner starts from."""
+    return None if lease.snapshot is None else list(lease.snapshot)
 
 
 class StoreContract:
@@ -51,7 +65,7 @@ class StoreContract:
         with pytest.raises(Fenced, match="epoch 1"):
             await bench.store.publish(old, {"exposures": 9}, {"a": 9})
         with pytest.raises(Fenced, match="epoch 1"):
-            await bench.store.save_snapshot(old, {"exposures": 9}, b"zombie")
+            await save(bench, old, {"exposures": 9}, b"zombie")
         assert await bench.published(0) == {"a": 1}
         after = await bench.store.acquire(0, "a third")
         assert (after.published_offsets, after.snapshot) == ({"exposures": 3}, None)
@@ -89,28 +103,28 @@ class StoreContract:
         assert (await bench.store.acquire(0, "me")).published_offsets == {"exposures": 6, "feedback": 5}
 
     async def test_snapshots_come_back(self, bench: Bench) -> None:
-        """The newest snapshot comes back byte for byte, with its offsets."""
+        """The newest snapshot comes back byte for byte and cut for cut, with its offsets."""
         dump = random.Random(7).randbytes(3_000_000) + bytes(3_000_000)
         lease = await bench.store.acquire(0, "me")
-        await bench.store.save_snapshot(lease, {"exposures": 1}, b"old")
-        await bench.store.save_snapshot(lease, {"exposures": 8, "conversions": 0}, dump)
+        await save(bench, lease, {"exposures": 1}, b"old")
+        await save(bench, lease, {"exposures": 8, "conversions": 0}, dump, b"", b"more")
         after = await bench.store.acquire(0, "me")
-        assert after.snapshot == dump
+        assert chunks_of(after) == [dump, b"", b"more"]
         assert after.snapshot_offsets == {"exposures": 8, "conversions": 0}
 
     async def test_an_empty_dump_is_a_snapshot(self, bench: Bench) -> None:
-        """Zero bytes are not the same as no snapshot."""
-        await bench.store.save_snapshot(await bench.store.acquire(0, "me"), {"exposures": 1}, b"")
-        assert (await bench.store.acquire(0, "me")).snapshot == b""
+        """No chunks are not the same as no snapshot."""
+        await save(bench, await bench.store.acquire(0, "me"), {"exposures": 1})
+        assert chunks_of(await bench.store.acquire(0, "me")) == []
 
     async def test_a_broken_snapshot(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         """When the newest is broken the one before is used, and the log says so; when both are, none is."""
         lease = await bench.store.acquire(0, "me")
         for number in (1, 2, 3):
-            await bench.store.save_snapshot(lease, {"exposures": number}, b"state %d" % number)
+            await save(bench, lease, {"exposures": number}, b"state %d" % number)
         await bench.damage(0)
         after = await bench.store.acquire(0, "me")
-        assert (after.snapshot, after.snapshot_offsets) == (b"state 2", {"exposures": 2})
+        assert (chunks_of(after), after.snapshot_offsets) == ([b"state 2"], {"exposures": 2})
         assert "does not match" in caplog.text
         await bench.damage(0)
         last = await bench.store.acquire(0, "me")
@@ -119,13 +133,28 @@ class StoreContract:
     async def test_a_broken_snapshot_counts_for_nothing(self, bench: Bench) -> None:
         """The one before a broken one stays until two good ones are newer."""
         lease = await bench.store.acquire(0, "me")
-        await bench.store.save_snapshot(lease, {"exposures": 1}, b"state 1")
-        await bench.store.save_snapshot(lease, {"exposures": 2}, b"state 2")
+        await save(bench, lease, {"exposures": 1}, b"state 1")
+        await save(bench, lease, {"exposures": 2}, b"state 2")
         await bench.damage(0)
         lease = await bench.store.acquire(0, "me")
-        await bench.store.save_snapshot(lease, {"exposures": 3}, b"state 3")
+        await save(bench, lease, {"exposures": 3}, b"state 3")
         await bench.damage(0)
-        assert (await bench.store.acquire(0, "me")).snapshot == b"state 1"
+        assert chunks_of(await bench.store.acquire(0, "me")) == [b"state 1"]
+
+    async def test_an_owner_at_work(self, bench: Bench) -> None:
+        """Whoever has the lease may renew and release it; whoever had it is fenced, and disturbs nobody by
+        leaving."""
+        old = await bench.store.acquire(0, "me")
+        await bench.store.renew(old)
+        new = await bench.store.acquire(0, "another")
+        with pytest.raises(Fenced):
+            await bench.store.renew(old)
+        await bench.store.release(old)
+        assert await bench.at_work(0)
+        await bench.store.release(new)
+        assert not await bench.at_work(0)
+        await bench.store.renew(new)
+        assert await bench.at_work(0)
 
     async def test_many_take_over_together(self, bench: Bench) -> None:
         """Of many owners that come at once each gets an epoch of its own, and only the last one may write."""

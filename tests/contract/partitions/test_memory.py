@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.errors import Retryable
 from libs.common.partitions.memory import MemoryPartitionStore
-from tests.contract.partitions.suite import Rows, StoreContract
+from tests.contract.partitions.suite import Rows, StoreContract, save
 
 
 class MemoryBench:
@@ -18,6 +18,10 @@ class MemoryBench:
     async def published(self, partition: int) -> Rows:
         """Return the latest value of every key."""
         return dict(ChainMap(*reversed(self.store.published.get(partition, []))))
+
+    async def at_work(self, partition: int) -> bool:
+        """Return what the store says."""
+        return self.store.at_work(partition)
 
     async def damage(self, partition: int) -> None:
         """Flip a bit in the newest snapshot."""
@@ -39,7 +43,7 @@ class TestMemoryPartitionStore(StoreContract):
         with pytest.raises(Retryable):
             await bench.store.publish(lease, {"exposures": 1}, {"a": 1})
         with pytest.raises(Retryable):
-            await bench.store.save_snapshot(lease, {"exposures": 1}, b"state")
+            await save(bench, lease, {"exposures": 1}, b"state")
         with pytest.raises(Retryable):
             await bench.store.acquire(0, "another")
         bench.store.up()

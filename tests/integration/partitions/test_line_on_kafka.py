@@ -88,7 +88,7 @@ class Yard:
 async def yard(database_url: str, kafka_bootstrap_servers: str, tmp_path: Path) -> AsyncIterator[Yard]:
     """A fresh schema, a fresh group."""
     (tmp_path / "0001_sums.sql").write_text(
-        "-- include: partitions\n"
+        "-- include: partitions\n-- include: partitions_v2\n"
         "CREATE TABLE sums (partition int, key text, value bigint, PRIMARY KEY (partition, key));\n"
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'went backwards: % to %', OLD, NEW; END $$;\n"

@@ -1,6 +1,7 @@
 """The store in PostgreSQL keeps the contract, and what only a database can do wrong."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from libs.common.clock import SystemClock
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Connection, Pool, connect
 from libs.common.errors import Fenced, Retryable
+from libs.common.partitions.bodies.places import bodies_at
+from libs.common.partitions.bodies.ports import SnapshotBodies
 from libs.common.partitions.postgres import PostgresPartitionStore
-from tests.contract.partitions.suite import Rows, StoreContract
+from tests.contract.partitions.suite import Rows, StoreContract, chunks_of, save
 
 _UPSERT = """
 INSERT INTO sums (partition, key, value) VALUES ($1, $2, $3)
@@ -26,37 +29,70 @@ async def write_sums(connection: Connection, partition: int, rows: Rows) -> None
 class PostgresBench:
     """A store on a schema of its own."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, bodies: SnapshotBodies | None) -> None:
         self.pool = pool
-        self.store: PostgresPartitionStore[Rows] = PostgresPartitionStore(pool, write_sums)
+        self.bodies = bodies
+        self.store: PostgresPartitionStore[Rows] = PostgresPartitionStore(pool, write_sums, bodies)
 
     async def published(self, partition: int) -> Rows:
         """Return the table's rows."""
         rows = await self.pool.fetch("SELECT key, value FROM sums WHERE partition = $1", partition)
         return {row["key"]: row["value"] for row in rows}
 
+    async def at_work(self, partition: int) -> bool:
+        """Return whether the owner was seen."""
+        statement = "SELECT seen_at IS NOT NULL FROM partition_leases WHERE partition = $1"
+        return bool(await self.pool.fetchval(statement, partition))
+
     async def damage(self, partition: int) -> None:
         """Flip a bit in the newest snapshot that counts as good."""
-        await self.pool.execute(
-            "UPDATE partition_snapshots SET body = set_bit(body, 9, 1 - get_bit(body, 9))"
-            " WHERE partition = $1 AND number ="
-            " (SELECT max(number) FROM partition_snapshots WHERE partition = $1 AND NOT broken)",
+        row = await self.pool.fetchrow(
+            "SELECT number, body, location FROM partition_snapshots"
+            " WHERE partition = $1 AND NOT broken ORDER BY number DESC LIMIT 1",
             partition,
         )
+        assert row is not None
+        if self.bodies is None:
+            await self.pool.execute(
+                "UPDATE partition_snapshots SET body = $3 WHERE partition = $1 AND number = $2",
+                partition,
+                row["number"],
+                flipped(row["body"]),
+            )
+        else:
+            name = row["location"].removeprefix(self.bodies.url + "/")
+            await self.bodies.put(name, flipped(await self.bodies.get(name)))
 
 
-@pytest.fixture
-async def bench(database_url: str, tmp_path: Path) -> AsyncIterator[PostgresBench]:
-    """A fresh schema in this module's database."""
+def flipped(body: bytes) -> bytes:
+    return bytes([body[0] ^ 1]) + body[1:]
+
+
+def place_of(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> SnapshotBodies | None:
+    """Return a place of this kind, empty."""
+    if kind == "directory":
+        (tmp_path / "bodies").mkdir()
+        return bodies_at(f"file://{tmp_path}/bodies")
+    if kind == "s3":
+        return bodies_at(f"s3://{request.getfixturevalue('s3_bucket')}/snapshots")
+    return bodies_at("postgres")
+
+
+@pytest.fixture(params=["postgres", "directory", "s3"])
+async def bench(
+    database_url: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[PostgresBench]:
+    """A fresh schema in this module's database, with the bodies of snapshots in each kind of place."""
+    bodies = place_of(request.param, tmp_path, request)
     (tmp_path / "0001_sums.sql").write_text(
-        "-- include: partitions\n"
+        "-- include: partitions\n-- include: partitions_v2\n"
         "CREATE TABLE sums (partition int, key text, value bigint, PRIMARY KEY (partition, key));"
     )
     pool = await connect(database_url, schema="counting", deadline_ms=20_000, clock=SystemClock())
     async with pool:
         await pool.execute("DROP SCHEMA IF EXISTS counting CASCADE")
         await migrate(pool, "counting", tmp_path)
-        yield PostgresBench(pool)
+        yield PostgresBench(pool, bodies)
 
 
 class TestPostgresPartitionStore(StoreContract):
@@ -121,9 +157,67 @@ class TestPostgresPartitionStore(StoreContract):
         """However many snapshots are saved, two stay."""
         lease = await bench.store.acquire(0, "me")
         for number in range(5):
-            await bench.store.save_snapshot(lease, {"exposures": number}, b"state")
+            await save(bench, lease, {"exposures": number}, b"state")
         kept = await bench.pool.fetch("SELECT number FROM partition_snapshots ORDER BY number")
         assert [row["number"] for row in kept] == [4, 5]
+        if bench.bodies is not None:
+            assert len(await bench.bodies.names("")) == 2
+
+    async def test_what_the_dead_left(self, bench: PostgresBench) -> None:
+        """Bodies that no row names are removed after the next snapshot: those of this owner and of older
+        ones, of this partition and database, and no others."""
+        if bench.bodies is None:
+            return
+        lease = await bench.store.acquire(1, "me")
+        lease = await bench.store.acquire(1, "me")
+        await save(bench, lease, {"exposures": 1}, b"state")
+        (named,) = await bench.bodies.names("")
+        dead = [named.replace("-e2-n1", "-e1-n9"), named.replace("-e2-n1", "-e2-n9")]
+        others = [
+            named.replace("-e2-n1", "-e3-n1"),
+            named.replace("-p1-", "-p11-"),
+            named.replace("counting-", "counting-0"),
+        ]
+        for name in (*dead, *others):
+            await bench.bodies.put(name, b"")
+        await save(bench, lease, {"exposures": 2}, b"state")
+        assert set(await bench.bodies.names("")) == {named, named.replace("-n1", "-n2"), *others}
+
+    async def test_a_zombie_leaves_the_bodies_alone(self, bench: PostgresBench) -> None:
+        """Whoever is fenced while it writes a body overwrites and removes nothing of the new owner's."""
+        old = await bench.store.acquire(0, "me")
+        new = await bench.store.acquire(0, "another")
+        await save(bench, new, {"exposures": 5}, b"good")
+        with pytest.raises(Fenced):
+            await save(bench, old, {"exposures": 9}, b"zombie")
+        assert chunks_of(await bench.store.acquire(0, "a third")) == [b"good"]
+
+    async def test_a_missing_body(self, bench: PostgresBench) -> None:
+        """A snapshot whose body has gone is a broken one: the one before is used."""
+        if bench.bodies is None:
+            return
+        lease = await bench.store.acquire(0, "me")
+        await save(bench, lease, {"exposures": 1}, b"state 1")
+        await save(bench, lease, {"exposures": 2}, b"state 2")
+        await bench.bodies.delete((await bench.bodies.names(""))[-1])
+        after = await bench.store.acquire(0, "me")
+        assert (chunks_of(after), after.snapshot_offsets) == ([b"state 1"], {"exposures": 1})
+
+    async def test_another_place(self, bench: PostgresBench, tmp_path: Path) -> None:
+        """After SNAPSHOT_URL has changed, the snapshots that are there are used and pruned where they lie."""
+        lease = await bench.store.acquire(0, "me")
+        await save(bench, lease, {"exposures": 1}, b"state 1")
+        (tmp_path / "new").mkdir()
+        moved = PostgresBench(bench.pool, bodies_at(f"file://{tmp_path}/new"))
+        lease = await moved.store.acquire(0, "me")
+        assert chunks_of(lease) == [b"state 1"]
+        for number in (2, 3):
+            await save(moved, lease, {"exposures": number}, b"state %d" % number)
+        assert len(os.listdir(tmp_path / "new")) == 2
+        if bench.bodies is not None:
+            assert list(await bench.bodies.names("")) == []
+        back = await bench.store.acquire(0, "me")
+        assert chunks_of(back) == [b"state 3"]
 
     async def test_a_database_that_is_away(self, bench: PostgresBench) -> None:
         """Every call on a closed pool is Retryable."""
@@ -132,7 +226,9 @@ class TestPostgresPartitionStore(StoreContract):
         for call in (
             bench.store.acquire(0, "me"),
             bench.store.publish(lease, {"exposures": 1}, {}),
-            bench.store.save_snapshot(lease, {"exposures": 1}, b""),
+            save(bench, lease, {"exposures": 1}, b""),
+            bench.store.renew(lease),
+            bench.store.release(lease),
         ):
             with pytest.raises(Retryable):
                 await call

@@ -3,11 +3,11 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.kafka import KafkaBus
-from libs.common.bus.ports import Record
 from libs.common.clock import SystemClock
 from libs.common.db.pool import Connection, connect
 from libs.common.lifecycle import Stop, run
@@ -28,15 +28,17 @@ class Counting:
     """Sums the values of the keys that begin with the group's name; the topics are shared with other
     tests."""
 
-    def __init__(self, prefix: str, dump: bytes | None) -> None:
+    def __init__(self, prefix: str, dump: Iterable[bytes] | None) -> None:
         self._prefix = prefix
-        self._sums: Counter[str] = Counter(json.loads(dump) if dump else {})
+        self._sums: Counter[str] = Counter()
+        for chunk in dump or ():
+            self._sums.update(json.loads(chunk))
         self._changed: set[str] = set()
 
-    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+    def fold(self, topic: str, batch: Batch) -> Sequence[Rejected]:
         """Add the values of these records."""
         rejected = []
-        for record in records:
+        for record in batch:
             key = (record.key or b"").decode(errors="replace")
             if not key.startswith(self._prefix):
                 continue
@@ -56,9 +58,10 @@ class Counting:
         changed, self._changed = self._changed, set()
         return {key: self._sums[key] for key in changed}
 
-    def dump(self) -> bytes:
-        """Return all sums."""
-        return json.dumps(self._sums).encode()
+    def dump(self) -> Iterator[bytes]:
+        """Return all sums as they are now, one a chunk."""
+        sums = list(self._sums.items())
+        return (json.dumps(dict([each])).encode() for each in sums)
 
 
 async def write_sums(connection: Connection, partition: int, rows: dict[str, int]) -> None:

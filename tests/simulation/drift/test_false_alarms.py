@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
 from libs.common.clock import ManualClock
 from libs.statistics.accuracy import level_at_look
@@ -142,10 +143,12 @@ class _Traffic:
         for topic, events in (("predictions", predictions), ("feedback", labels)):
             self.state.fold(
                 topic,
-                [
-                    Record(topic, 0, each, T0 + 10**9, b"", json.dumps(event).encode())
-                    for each, event in enumerate(events)
-                ],
+                Batch.of(
+                    [
+                        Record(topic, 0, each, T0 + 10**9, b"", json.dumps(event).encode())
+                        for each, event in enumerate(events)
+                    ]
+                ),
             )
         self.published[0].append(self.state.rows())
         self.clock.advance(WINDOW_MS)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
 from libs.common.clock import ManualClock
 from libs.statistics.profiles import build_reference
@@ -77,10 +78,10 @@ class World:
         state = self.states[self.count % 2]
         features = {"x": float(self.random.randrange(5)) + shift}
         record = self._prediction(self.count, at_ms, features=features, model_version=version)
-        state.fold("predictions", [record])
+        state.fold("predictions", Batch.of([record]))
         if labels:
             label = "a" if self.random.random() < accuracy else "b"
-            state.fold("feedback", [self._feedback(self.count, at_ms + 5, label=label)])
+            state.fold("feedback", Batch.of([self._feedback(self.count, at_ms + 5, label=label)]))
 
     async def look(self) -> None:
         """Publish and judge."""
@@ -282,7 +283,7 @@ async def test_text_features_are_named_and_left_out(world: World, prediction: Ma
         await world.windows(1)
         record = prediction(world.count + 10_000, world.at_ms, features={"city": "Rome", "x": 1.0})
         world.count += 1
-        world.states[0].fold("predictions", [record])
+        world.states[0].fold("predictions", Batch.of([record]))
     await world.windows(2)
     assert any("not numeric: city" in str(each.value) for each in world.ledger.sent)
 
@@ -292,8 +293,8 @@ async def test_regressors_are_not_called_wrong(world: World, prediction: Make, f
     await world.register()
     for number in range(600):
         record = prediction(number, number * 10, output=number + 0.5)
-        world.states[0].fold("predictions", [record])
-        world.states[0].fold("feedback", [feedback(number, number * 10, label=number + 0.25)])
+        world.states[0].fold("predictions", Batch.of([record]))
+        world.states[0].fold("feedback", Batch.of([feedback(number, number * 10, label=number + 0.25)]))
         if number % 100 == 99:
             await world.look()
     assert "regressor" in world.health().performance.reason
@@ -343,10 +344,10 @@ async def test_old_windows_go(world: World) -> None:
 async def test_idle_partition_holds_nobody_back(world: World, prediction: Make) -> None:
     """A partition without traffic is waited for as long as stated, then windows close without it."""
     await world.register()
-    world.states[1].fold("predictions", [prediction(99_999)])
+    world.states[1].fold("predictions", Batch.of([prediction(99_999)]))
     judged = []
     for number in range(900):
-        world.states[0].fold("predictions", [prediction(number, number * 10)])
+        world.states[0].fold("predictions", Batch.of([prediction(number, number * 10)]))
         if number % 100 == 99:
             await world.look()
             judged.append(world.health().window_predictions)
@@ -360,7 +361,7 @@ async def _without_values(world: World, prediction: Make, windows: int) -> None:
         for step in range(PER_WINDOW):
             world.count += 1
             record = prediction(world.count, world.at_ms + step, features={"other": 1.0})
-            world.states[world.count % 2].fold("predictions", [record])
+            world.states[world.count % 2].fold("predictions", Batch.of([record]))
         world.at_ms += WINDOW_MS
         await world.look()
 

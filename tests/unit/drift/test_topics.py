@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
 from services.drift.domain.answers import Horizons
 from services.drift.domain.partition import DriftPartition, IngestLimits
@@ -34,7 +35,7 @@ def _read(limits: IngestLimits, records: list[Record]) -> Outcome:
     """Fold one record at a time, and publish after each."""
     state, published = DriftPartition(limits), []
     for record in records:
-        state.fold(record.topic, [record])
+        state.fold(record.topic, Batch.of([record]))
         published.append(state.rows())
     return _outcome(published)
 
@@ -86,7 +87,7 @@ def test_a_backlog_loses_nothing(prediction: Make, feedback: Make, limits: Inges
         published = []
         for part in (first, second):
             for start in range(0, 2_400, 200):
-                state.fold(part[0].topic, part[start : start + 200])
+                state.fold(part[0].topic, Batch.of(part[start : start + 200]))
                 published.append(state.rows())
                 state = DriftPartition(limits, state.dump())
         windows, totals, left_out, examples = _outcome(published)
@@ -102,11 +103,11 @@ def test_repetitions_are_known_when_memory_is_full(
     """When unlabelled predictions fill the memory, the oldest go, counted; a labelled one's repetition is
     still recognised."""
     state = DriftPartition(replace(limits, horizons=Horizons(60_000, 120_000, 5)))
-    state.fold("predictions", [prediction(each, each) for each in range(5)])
-    state.fold("feedback", [feedback(4, 10)])
-    state.fold("predictions", [prediction(each, 20 + each) for each in range(10, 18)])
-    state.fold("predictions", [prediction(4, 4), prediction(0, 0)])
-    state.fold("feedback", [feedback(4, 10)])
+    state.fold("predictions", Batch.of([prediction(each, each) for each in range(5)]))
+    state.fold("feedback", Batch.of([feedback(4, 10)]))
+    state.fold("predictions", Batch.of([prediction(each, 20 + each) for each in range(10, 18)]))
+    state.fold("predictions", Batch.of([prediction(4, 4), prediction(0, 0)]))
+    state.fold("feedback", Batch.of([feedback(4, 10)]))
     rows = state.rows()
     assert (rows.totals[0].predictions, rows.totals[0].labelled) == (13, 1)
     assert rows.progress.left_out["duplicate"] == 3
@@ -116,8 +117,8 @@ def test_repetitions_are_known_when_memory_is_full(
 def test_a_caller_uses_up_only_its_own_model(prediction: Make, limits: IngestLimits) -> None:
     """Made-up versions of one model leave room for another's."""
     state = DriftPartition(replace(limits, versions=10, versions_per_model=2))
-    state.fold("predictions", [prediction(each, model_version=str(each)) for each in range(6)])
-    state.fold("predictions", [prediction(9, model="other")])
+    state.fold("predictions", Batch.of([prediction(each, model_version=str(each)) for each in range(6)]))
+    state.fold("predictions", Batch.of([prediction(9, model="other")]))
     rows = state.rows()
     assert {each.key.model for each in rows.totals} == {"digits", "other"}
     assert rows.progress.left_out == {"version_over_model_limit": 4}

@@ -3,20 +3,22 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.dead_letters import DeadLetterLimit, DeadLetters
 from libs.common.bus.memory import Crash, MemoryBus
 from libs.common.bus.partitioner import partition_of
-from libs.common.bus.ports import Message, Record, TopicPartition
+from libs.common.bus.ports import Message, TopicPartition
 from libs.common.clock import SystemClock
 from libs.common.lifecycle import Stop
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.memory import MemoryPartitionStore
 from libs.common.partitions.ports import Lease, Rejected
+from libs.common.partitions.snapshots import Snapshot
 from libs.common.telemetry.health import Health
 
 Rows = dict[str, int]
@@ -35,14 +37,16 @@ class Counting:
     """Sums the values per key. A value that is no number is poison. Counts every record once, so that a
     record that is folded twice or left out shows."""
 
-    def __init__(self, dump: bytes | None) -> None:
-        self.sums: Counter[str] = Counter(json.loads(dump) if dump else {})
+    def __init__(self, dump: Iterable[bytes] | None) -> None:
+        self.sums: Counter[str] = Counter()
+        for chunk in dump or ():
+            self.sums.update(json.loads(chunk))
         self._changed: set[str] = set()
 
-    def fold(self, topic: str, records: Sequence[Record]) -> Sequence[Rejected]:
+    def fold(self, topic: str, batch: Batch) -> Sequence[Rejected]:
         """Add the values of these records."""
         rejected = []
-        for record in records:
+        for record in batch:
             if record.value is None or not record.value.isdigit():
                 rejected.append(Rejected(record, "not a number"))
                 continue
@@ -65,9 +69,10 @@ class Counting:
         changed, self._changed = self._changed, set()
         return {key: self.sums[key] for key in changed}
 
-    def dump(self) -> bytes:
-        """Return all sums."""
-        return json.dumps(self.sums).encode()
+    def dump(self) -> Iterator[bytes]:
+        """Return all sums as they are now, one a chunk."""
+        sums = list(self.sums.items())
+        return (json.dumps(dict([each])).encode() for each in sums)
 
 
 class WatchedStore(MemoryPartitionStore[Rows]):
@@ -86,10 +91,10 @@ class WatchedStore(MemoryPartitionStore[Rows]):
         self.epochs.setdefault(lease.partition, []).append(lease.epoch)
         self._die("publish", after=True)
 
-    async def save_snapshot(self, lease: Lease, offsets: Mapping[str, int], dump: bytes) -> None:
+    async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """Save, unless the process dies here."""
         self._die("snapshot", after=False)
-        await super().save_snapshot(lease, offsets, dump)
+        await super().save_snapshot(lease, snapshot)
         self._die("snapshot", after=True)
 
     def _die(self, what: str, *, after: bool) -> None:
@@ -128,7 +133,7 @@ class Workshop:
         await producer.send_all([Message(topic, key, value.encode()) for topic, key, value in records])
         await producer.stop()
 
-    def build(self, partition: int, dump: bytes | None) -> Counting:
+    def build(self, partition: int, dump: Iterable[bytes] | None) -> Counting:
         """Keep the promise of StateFactory, and note for which partition."""
         self.built.append(partition)
         return Counting(dump)

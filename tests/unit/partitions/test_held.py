@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.ports import Record
 from libs.common.errors import Retryable
 from libs.common.partitions.held import Held
 from libs.common.partitions.memory import MemoryPartitionStore
-from libs.common.partitions.ports import Lease
+from libs.common.partitions.ports import Lease, Rejected
 
 
 def record(topic: str, offset: int, value: bytes = b"1") -> Record:
@@ -30,9 +31,9 @@ async def test_skips_what_it_has(counting: Any, store: Any) -> None:
     """A record that comes again is not folded again."""
     state = counting()
     held = held_by(state, await store.acquire(0, "me"), {"exposures": 0})
-    held.fold("exposures", [record("exposures", 0), record("exposures", 1)])
-    held.fold("exposures", [record("exposures", 0), record("exposures", 1), record("exposures", 2)])
-    held.fold("exposures", [record("exposures", 1)])
+    held.fold("exposures", Batch.of([record("exposures", 0), record("exposures", 1)]))
+    held.fold("exposures", Batch.of([record("exposures", 0), record("exposures", 1), record("exposures", 2)]))
+    held.fold("exposures", Batch.of([record("exposures", 1)]))
     assert state.sums == {"unit": 3}
     assert held.offsets == {"exposures": 3}
 
@@ -42,11 +43,11 @@ async def test_publishes_nothing_before_every_topic_is_replayed(counting: Any, s
     lease = await store.acquire(0, "me")
     covered = {"exposures": 1, "conversions": 2}
     held = held_by(counting(), lease, {"exposures": 0, "conversions": 0}, covered)
-    held.fold("exposures", [record("exposures", 0), record("exposures", 1)])
-    held.fold("conversions", [record("conversions", 0)])
+    held.fold("exposures", Batch.of([record("exposures", 0), record("exposures", 1)]))
+    held.fold("conversions", Batch.of([record("conversions", 0)]))
     await held.publish(store)
     assert (held.to_replay(), store.published) == (1, {})
-    held.fold("conversions", [record("conversions", 1)])
+    held.fold("conversions", Batch.of([record("conversions", 1)]))
     await held.publish(store)
     assert store.published == {0: [{"unit": 4}]}
     assert store.published_offsets(0) == {"exposures": 2, "conversions": 2}
@@ -59,11 +60,11 @@ async def test_no_snapshot_of_unpublished_rows(counting: Any, store: Any) -> Non
     covered = {"exposures": 1, "conversions": 2}
     held = held_by(counting(), lease, {"exposures": 0, "conversions": 0}, covered)
     assert not held.worth_a_snapshot(), "nothing is new"
-    held.fold("exposures", [record("exposures", 0)])
+    held.fold("exposures", Batch.of([record("exposures", 0)]))
     assert held.worth_a_snapshot(), "behind everywhere"
-    held.fold("exposures", [record("exposures", 1)])
+    held.fold("exposures", Batch.of([record("exposures", 1)]))
     assert not held.worth_a_snapshot(), "past in one topic, behind in the other"
-    held.fold("conversions", [record("conversions", 0), record("conversions", 1)])
+    held.fold("conversions", Batch.of([record("conversions", 0), record("conversions", 1)]))
     assert not held.worth_a_snapshot(), "not published yet"
     await held.publish(store)
     assert held.worth_a_snapshot()
@@ -72,11 +73,11 @@ async def test_no_snapshot_of_unpublished_rows(counting: Any, store: Any) -> Non
 async def test_rows_of_a_failed_publish_wait(counting: Any, store: Any) -> None:
     """Rows that the store did not take are written when it answers again, with what came since."""
     held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
-    held.fold("exposures", [record("exposures", 0)])
+    held.fold("exposures", Batch.of([record("exposures", 0)]))
     store.down()
     with pytest.raises(Retryable):
         await held.publish(store)
-    held.fold("exposures", [Record("exposures", 0, 1, 0, b"another", b"5")])
+    held.fold("exposures", Batch.of([Record("exposures", 0, 1, 0, b"another", b"5")]))
     assert not held.worth_a_snapshot()
     with pytest.raises(Retryable):
         await held.publish(store)
@@ -95,7 +96,7 @@ async def test_a_change_without_a_record_is_published(counting: Any, store: Any)
     state.correct("unit", 7)
     await held.publish(store)
     assert store.published == {}, "the replay is not over"
-    held.fold("exposures", [record("exposures", 0)])
+    held.fold("exposures", Batch.of([record("exposures", 0)]))
     await held.publish(store)
     state.correct("unit", 9)
     await held.publish(store)
@@ -109,7 +110,9 @@ async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> 
     after it are counted at their places."""
     held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
     values = [b"1", b"bad", b"1", b"1", b"worse", b"1"]
-    held.fold("exposures", [record("exposures", offset, value) for offset, value in enumerate(values)])
+    held.fold(
+        "exposures", Batch.of([record("exposures", offset, value) for offset, value in enumerate(values)])
+    )
     assert [(good, rejected and rejected.record.value) for good, rejected in held.tallies] == [
         (1, b"bad"),
         (2, b"worse"),
@@ -127,5 +130,34 @@ async def test_poison_that_an_earlier_owner_buried(counting: Any) -> None:
     """Poison below the published offset was buried before that was published: it is not buried again."""
     lease = Lease(0, 2, None, {}, {"exposures": 1})
     held = held_by(counting(), lease, {"exposures": 0}, {"exposures": 1})
-    held.fold("exposures", [record("exposures", 0, b"bad"), record("exposures", 1, b"worse")])
+    held.fold("exposures", Batch.of([record("exposures", 0, b"bad"), record("exposures", 1, b"worse")]))
     assert [rejected and rejected.record.offset for _, rejected in held.tallies] == [1, None]
+
+
+async def test_gaps_in_the_log(counting: Any, store: Any) -> None:
+    """Good records between poison are counted by what was read, not by offsets, where the log has gaps."""
+    held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
+    values = {3: b"1", 5: b"bad", 9: b"1", 10: b"1", 40: b"worse", 41: b"1"}
+    held.fold("exposures", Batch.of([record("exposures", offset, value) for offset, value in values.items()]))
+    assert [good for good, _ in held.tallies] == [1, 2, 1]
+    assert held.offsets == {"exposures": 42}
+
+
+class Picky:
+    """A state that calls every hundredth record poison, and looks at no other."""
+
+    def fold(self, topic: str, batch: Batch) -> list[Rejected]:
+        """Return every hundredth record."""
+        return [Rejected(batch[place], "poison") for place in range(0, len(batch), 100)]
+
+
+async def test_poison_costs_what_it_costs(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under 1 % poison one record in a hundred becomes an object, not all of them."""
+    held = held_by(Picky(), await store.acquire(0, "me"), {"exposures": 0})
+    batch = Batch.of([record("exposures", offset) for offset in range(5_000)])
+    made = []
+    get = Batch.__getitem__
+    monkeypatch.setattr(Batch, "__getitem__", lambda self, index: made.append(index) or get(self, index))
+    held.fold("exposures", batch)
+    assert len(made) == 50
+    assert sum(good for good, _ in held.tallies) == 4_950

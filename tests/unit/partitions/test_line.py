@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from libs.common.bus.batches import Batch
 from libs.common.bus.dead_letters import DeadLetterLimit
-from libs.common.bus.ports import Record, TopicPartition
+from libs.common.bus.ports import TopicPartition
 from libs.common.errors import LineStopped, Misconfigured
 from libs.common.lifecycle import Stop
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.line import PART, LineSettings
+from libs.common.partitions.snapshots import seal
 
 SOME = [("exposures", f"unit-{number % 7}", "1") for number in range(50)]
 
@@ -200,7 +202,8 @@ async def test_retention_has_overtaken(shop: Any) -> None:
     for number in range(4):
         shop.bus.forget(TopicPartition("exposures", number), before=1_000)
     for number in range(4):
-        await shop.store.save_snapshot(await shop.store.acquire(number, "another"), {"exposures": 0}, b"{}")
+        lease = await shop.store.acquire(number, "another")
+        await shop.store.save_snapshot(lease, seal(number, {"exposures": 0}, [b"{}"]))
     with pytest.raises(Misconfigured, match="retention has overtaken"):
         await shop.work(until=lambda: False)
 
@@ -217,7 +220,7 @@ async def longest_pause_ms(shop: Any, monkeypatch: Any, *, records: int, record_
     state = type(shop.build(0, None))
     fold = state.fold
 
-    def slow(self: Any, topic: str, batch: list[Record]) -> Any:
+    def slow(self: Any, topic: str, batch: Batch) -> Any:
         end_ms = shop.clock.monotonic_ms() + record_ms * len(batch)
         while shop.clock.monotonic_ms() < end_ms:
             pass

@@ -259,6 +259,8 @@ class KafkaConsumer:
         self._seek(consumer, self._mine)
 
     def _handed_out(self, found: Found) -> dict[TopicPartition, Batch]:
-        batches = {TopicPartition(*place): Batch(place.topic, place.partition, raw) for place, raw in found.items()}
-        self._next |= {partition: each.next_offset for partition, each in batches.items()}
+        batches = {}
+        for (topic, number), raw in found.items():
+            batch = batches[TopicPartition(topic, number)] = Batch(topic, number, raw)
+            self._next[TopicPartition(topic, number)] = batch.next_offset
         return batches
