@@ -91,6 +91,8 @@ class Definitions:
         self._plans: dict[str, Plan] = {}
         self._revisions: dict[str, int] = {}
         self._ended: dict[str, int] = {}
+        self.look_back_ms = 0
+        """The longest covariate window of any experiment ever known."""
         self.version = 0
         """Grows with every change of a plan or an end; a partition that has seen this is up to date."""
 
@@ -102,6 +104,7 @@ class Definitions:
         self._revisions[key] = experiment.revision
         plan = plan_of(experiment)
         ended_ms = None if experiment.live else experiment.ended_at_ms
+        self.look_back_ms = max(self.look_back_ms, *(each.covariate_window_ms for each in plan.metrics), 0)
         if self._plans.get(key) != plan or self._ended.get(key) != ended_ms:
             self._plans[key] = plan
             self.version += 1

@@ -56,8 +56,8 @@ class Upkeep:
                 self.sweep()
 
     def sweep(self) -> None:
-        """Forget what is older than the lateness and can count for nothing any more: experiments whose
-        windows are over, conversions of units that were never exposed, and of exposed ones those before every
+        """Forget what is older than the lateness and the longest look-back, and can count for nothing any
+        more: experiments whose windows are over, conversions of units that were never exposed, and of exposed ones those before every
         look-back or beyond the longest window that a definition may have.
 
         No row changes, as long as exposures come within the lateness. Their time is the clock: conversions
@@ -65,7 +65,7 @@ class Upkeep:
         """
         self._swept_at_ms = self.exposed_until_ms
         self._drop_ended()
-        oldest_ms = self.exposed_until_ms - self._limits.lateness_ms
+        oldest_ms = self.exposed_until_ms - self._limits.lateness_ms - self._definitions.look_back_ms
         self._forget_idle(oldest_ms)
         for unit_id, unit in self._store.units.items():
             if unit.conversions:

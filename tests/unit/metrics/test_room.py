@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.experiments import ExperimentState, Metric
 from schemas.hot import Conversion, Exposure
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.join import Join
@@ -14,7 +15,7 @@ from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.partition import MetricsPartitions
 from services.metrics.domain.rows import row_of
 from services.metrics.domain.units import DIGEST_BYTES
-from tests.unit.metrics.events import Event, as_reference, conversion, exposure, fold, known
+from tests.unit.metrics.events import Event, as_reference, conversion, experiment, exposure, fold, known
 from tests.unit.metrics.test_join_laws import truth
 
 LATENESS_MS = 2_000
@@ -135,3 +136,39 @@ def test_a_unit_costs_at_most_64_remembered_exposures() -> None:
     for number in range(10_000):
         expose(state, "u", "x", "a", number, f"e{number}")
     assert len(state.store.units["u"].enrolments[0].seen) == 64 * DIGEST_BYTES
+
+
+def test_conversions_wait_as_long_as_a_covariate_looks_back() -> None:
+    """Three days before its exposure, with others exposed in between: it is part of the covariate."""
+    metric = Metric(name="m", conversion="purchase", covariate_window_ms=7 * 24 * HOUR_MS)
+    definitions = Definitions()
+    definitions.keep(experiment("x", metrics=(metric,)))
+    state = join(definitions)
+    convert(state, "u", "purchase", 1.0, 0, "c")
+    for day in (3, 4):
+        expose(state, f"other-{day}", "x", "a", day * 24 * HOUR_MS, "e")
+    expose(state, "u", "x", "a", 5 * 24 * HOUR_MS, "e")
+    assert row_of(state.store.tallies["x"]).metrics[0].sums.covariate_total == 1_000_000
+
+
+def test_an_experiment_that_ended_is_forgotten_after_its_windows() -> None:
+    """Late exposures within the lateness count; afterwards its memory is freed, an exposure to it changes
+    nothing, and nothing of it is published again."""
+    outcomes, definitions = Outcomes(), known("x", "y")
+    ended = experiment("x", revision=2, state=ExperimentState.STOPPED).model_copy(
+        update={"ended_at_ms": 1_000}
+    )
+    state = Join(definitions, IngestLimits(lateness_ms=HOUR_MS), outcomes)
+    expose(state, "u", "x", "a", 0, "e1")
+    definitions.keep(ended)
+    state.upkeep.adopt_definitions()
+    expose(state, "v", "x", "a", HOUR_MS, "e2")
+    assert row_of(state.store.tallies["x"]).variants[0].units == 2
+    state.store.tallies["x"].changed = False
+    expose(state, "w", "x", "a", 3 * HOUR_MS, "e3")
+    assert outcomes.after_end == 1
+    expose(state, "w", "y", "a", 9 * HOUR_MS, "e4")
+    assert (outcomes.dropped_experiments, list(state.store.tallies)) == (1, ["y"])
+    assert "u" not in state.store.units
+    expose(state, "w", "x", "a", 10, "e5")
+    assert (outcomes.after_end, list(state.store.tallies)) == (2, ["y"])
