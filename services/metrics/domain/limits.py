@@ -1,9 +1,10 @@
 """Limits on everything that grows in a partition's memory, each with what happens at it.
 
 Bounded by number: units, experiments, and per unit its exposures and conversions. Bounded by time:
-conversions that no window can hold any more, units that were not exposed within lateness and look-back, and experiments that have ended:
-an exposure counts until the end, the longest window and the lateness are over, and once its conversions had
-their time as well (window and lateness again) the experiment is forgotten; what was published of it stays.
+conversions that no window can hold any more, units that were not exposed within lateness and look-back, and
+experiments that have ended: an exposure counts until the end, the longest window and the lateness are over,
+and once its conversions had their time as well (window and lateness again) the experiment is forgotten; what
+was published of it stays.
 Kept, wanted by a metric or not (a definition may come late): of an exposed unit the conversions within a year
 of its first exposure, at most `conversions_per_unit` of them.
 """

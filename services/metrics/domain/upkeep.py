@@ -57,8 +57,8 @@ class Upkeep:
 
     def sweep(self) -> None:
         """Forget what is older than the lateness and the longest look-back, and can count for nothing any
-        more: experiments whose windows are over, conversions of units that were never exposed, and of exposed ones those before every
-        look-back or beyond the longest window that a definition may have.
+        more: experiments whose windows are over, conversions of units that were never exposed, and of exposed
+        ones those before every look-back or beyond the longest window that a definition may have.
 
         No row changes, as long as exposures come within the lateness. Their time is the clock: conversions
         may be read days ahead of the exposures that they belong to, when both are read from the beginning.
