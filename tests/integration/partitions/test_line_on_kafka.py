@@ -116,6 +116,9 @@ async def test_killed_again_and_again(yard: Yard) -> None:
                     await asyncio.sleep(0.02)
             await yard.send(2_000)
             victim.kill()
+            await victim.wait()
+        # A fast victim has published all that it was given: the next one gets something new to publish.
+        await yard.send(500)
     async with yard.worker() as last:
         await yard.reach_truth()
         last.send_signal(signal.SIGTERM)
