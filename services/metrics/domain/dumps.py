@@ -3,8 +3,7 @@
 The first chunk is a header with all tallies; the others hold units. Numbers beyond 64 bits travel as text.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 
 from msgspec import MsgspecError, Struct
 from msgspec.msgpack import Decoder, Encoder
@@ -13,7 +12,7 @@ from libs.common.errors import Misconfigured
 from schemas.experiments import Breakdown
 from services.metrics.domain.definitions import MetricPlan, Plan
 from services.metrics.domain.join import Join
-from services.metrics.domain.store import Store
+from services.metrics.domain.store import Chunks, Store
 from services.metrics.domain.tallies import Cell, ExperimentTally, VariantTally
 from services.metrics.domain.units import Unit
 
@@ -87,11 +86,11 @@ _version = Decoder(_Version)
 _units = Decoder(list[tuple[str, Unit]])
 
 
-def dump_join(join: Join) -> Iterator[bytes]:
+def dump_join(join: Join) -> Chunks:
     """Return everything that `load_join` needs, as it is now, in chunks that are encoded as they are asked
     for."""
     store, upkeep = join.store, join.upkeep
-    units = store.chunks()
+    chunks = store.chunks()
     header = Header(
         DUMP_VERSION,
         upkeep.exposed_until_ms,
@@ -100,7 +99,8 @@ def dump_join(join: Join) -> Iterator[bytes]:
         len(store.homes),
         [_tally_dump(each) for each in store.tallies.values()],
     )
-    return chain((_encoder.encode(header),), units)
+    chunks.header = _encoder.encode(header)
+    return chunks
 
 
 def load_join(join: Join, dump: Iterable[bytes]) -> None:

@@ -47,7 +47,6 @@ class Join:
     def __init__(self, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes) -> None:
         self.store = Store()
         self.upkeep = Upkeep(self.store, definitions, limits, outcomes, self.settle)
-        self._definitions = definitions
         self._limits = limits
         self._outcomes = outcomes
 

@@ -1,6 +1,6 @@
 """One partition of the line: records in, rows out (the port is `libs.common.partitions.ports`)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from libs.common.bus.batches import Batch
@@ -13,6 +13,7 @@ from services.metrics.domain.join import Join
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows, row_of
+from services.metrics.domain.store import Chunks
 
 TOO_FAR_AHEAD = "occurred_at_ms: lies more than a day after the record; are these milliseconds?"
 
@@ -53,22 +54,19 @@ class MetricsPartition:
         self._join.upkeep.adopt_definitions()
         stamps = batch.timestamps_ms
         facts = decode_batch(topic, batch.values, max(stamps))
-        rejected = [Rejected(batch[place], fact) for place, fact in enumerate(facts) if fact.__class__ is str]
+        rejected: list[Rejected] = []
         good = cast("list[AnyHotFact]", facts)
-        if rejected:
-            kept = [place for place, fact in enumerate(facts) if fact.__class__ is not str]
-            good, stamps = [good[place] for place in kept], [stamps[place] for place in kept]
-        if good:
-            times = [fact.occurred_at_ms for fact in good]
-            if max(times) > min(stamps) + MAX_AHEAD_MS or min(times) < max(stamps) - MAX_BEHIND_MS:
-                return self._fold_one_by_one(topic, batch)
+        if any(fact.__class__ is str for fact in facts) or not _all_near(good, stamps):
+            good, rejected = self._sort_out(batch, facts)
         self._take(topic, good)
         return rejected
 
-    def _fold_one_by_one(self, topic: str, batch: Batch) -> list[Rejected]:
-        """Take in records of which some may lie too far from their time stamps."""
-        rejected, good = [], []
-        facts = decode_batch(topic, batch.values, max(batch.timestamps_ms))
+    def _sort_out(
+        self, batch: Batch, facts: Sequence[AnyHotFact | str]
+    ) -> tuple[list[AnyHotFact], list[Rejected]]:
+        """Return the good ones and the poison of a batch that has some, or events far from their stamps."""
+        good: list[AnyHotFact] = []
+        rejected = []
         for place, (fact, stamp_ms) in enumerate(zip(facts, batch.timestamps_ms, strict=True)):
             if isinstance(fact, str):
                 rejected.append(Rejected(batch[place], fact))
@@ -78,8 +76,7 @@ class MetricsPartition:
                 self._outcomes.too_old += 1
             else:
                 good.append(fact)
-        self._take(topic, good)
-        return rejected
+        return good, rejected
 
     def _take(self, topic: str, facts: Sequence[AnyHotFact]) -> None:
         if topic == "exposures":
@@ -101,9 +98,16 @@ class MetricsPartition:
             tally.changed = False
         return tuple(row_of(tally) for tally in changed)
 
-    def dump(self) -> Iterator[bytes]:
+    def dump(self) -> Chunks:
         """Return everything as it is now, for a snapshot, in chunks that are made as they are asked for."""
         return dump_join(self._join)
+
+
+def _all_near(facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> bool:
+    """Return True when no event can lie too far from the stamp of its record, whichever that is."""
+    times_ms = [fact.occurred_at_ms for fact in facts]
+    latest_ms, earliest_ms = min(stamps_ms) + MAX_AHEAD_MS, max(stamps_ms) - MAX_BEHIND_MS
+    return max(times_ms) <= latest_ms and min(times_ms) >= earliest_ms
 
 
 class MetricsPartitions:

@@ -61,26 +61,61 @@ class Store:
         if self._early is not None:
             self._early.append((unit_id, Raw(self._encoder.encode(unit))))
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> "Chunks":
         """Begin a snapshot at once, and return its units, some at a time, as the caller asks for them. One
         that is begun later ends this one."""
         self.snapshot += 1
         self._early = []
-        return self._chunks(self.snapshot, list(self.units.items()), self._early)
+        return Chunks(self, list(self.units.items()))
 
-    def _chunks(self, number: int, units: list[tuple[str, Unit]], early: list[Taken]) -> Iterator[bytes]:
-        try:
-            for start in range(0, len(units) + CHUNK_UNITS, CHUNK_UNITS):
-                if self.snapshot != number:
-                    raise RuntimeError(f"snapshot {number} was given up for {self.snapshot}")
-                taken = early[:]
-                early.clear()
-                for place in units[start : start + CHUNK_UNITS]:
-                    if place[1].saved != number:
-                        place[1].saved = number
-                        taken.append(place)
-                if taken:
-                    yield self._encoder.encode(taken)
-        finally:
-            if self._early is early:
-                self._early = None
+    def take_early(self, number: int) -> list[Taken]:
+        """Hand out the units that had to go first since the last call. Raises RuntimeError when snapshot
+        `number` was given up for a later one."""
+        if self.snapshot != number or self._early is None:
+            raise RuntimeError(f"snapshot {number} was given up, at {self.snapshot}")
+        taken, self._early = self._early, []
+        return taken
+
+    def give_up(self, number: int) -> None:
+        """Take nothing down for snapshot `number` any more."""
+        if self.snapshot == number:
+            self._early = None
+
+    def encode(self, taken: list[Taken]) -> bytes:
+        """Return units as a chunk."""
+        return self._encoder.encode(taken)
+
+
+class Chunks(Iterator[bytes]):
+    """The units of a snapshot under way. To be closed, whether it was read to its end or not."""
+
+    def __init__(self, store: Store, units: list[tuple[str, Unit]]) -> None:
+        self._store = store
+        self._number = store.snapshot
+        self._units = units
+        self._start = 0
+        self.header: bytes | None = None
+        """What comes before the units."""
+
+    def __next__(self) -> bytes:
+        """Return the next chunk."""
+        if self.header is not None:
+            header, self.header = self.header, None
+            return header
+        while self._start < len(self._units):
+            part = self._units[self._start : self._start + CHUNK_UNITS]
+            self._start += CHUNK_UNITS
+            taken = self._store.take_early(self._number)
+            for place in part:
+                if place[1].saved != self._number:
+                    place[1].saved = self._number
+                    taken.append(place)
+            if taken:
+                return self._store.encode(taken)
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the snapshot: from now on units may change without being taken down."""
+        self._units = []
+        self._store.give_up(self._number)

@@ -223,3 +223,16 @@ def test_events_that_lie_too_far_behind_their_records_count_for_nothing() -> Non
     assert state.fold("exposures", batch) == []
     assert makes.outcomes.too_old == 1
     assert state.rows()[0].variants[0].units == 1
+
+
+def test_a_snapshot_that_is_given_up_takes_nothing_down_any_more() -> None:
+    """Closed before its first chunk, it costs the units that change later nothing; the next one is whole."""
+    event = Exposure(event_id="e1", occurred_at_ms=T0, unit_id="u1", experiment_id="x", variant="a")
+    state = MetricsPartitions(known())(0, None)
+    fold(state, [event])
+    given_up = state.dump()
+    given_up.close()
+    fold(state, [event.model_copy(update={"event_id": "e2", "occurred_at_ms": T0 + 1})])
+    assert list(given_up)[1:] == []
+    again = MetricsPartitions(known())(0, list(state.dump()))
+    assert again.rows()[0].variants[0].exposures == 2
