@@ -1,18 +1,10 @@
 """What ingest has to know of an experiment: which conversions count, for how long, and until when."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-
-import xxhash
 
 from libs.statistics.sums import MICRO, to_micro
 from schemas.experiments import Breakdown, Experiment, MetricKind
-
-
-@lru_cache(maxsize=10_000)
-def hash_of(name: str) -> int:
-    """Return the 64-bit hash under which conversions of this name are kept."""
-    return xxhash.xxh3_64_intdigest(name.encode())
+from services.metrics.domain.hashing import hash_of
 
 
 @dataclass(frozen=True, slots=True)

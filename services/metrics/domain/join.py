@@ -9,36 +9,35 @@ as long as no limit is reached and exposures come within the declared lateness (
 * A conversion counts for a metric from the first exposure's event time to `window_ms` later, both included;
   before, it is part of the covariate. When it arrives does not matter: conversions are kept per unit, wanted
   or not.
-* The same event id of the same unit is the same event; what comes first of two that differ is believed.
+* The same event id of the same unit, and for exposures of the same experiment, is the same event; what comes
+  first of two that differ is believed.
+
+Events are taken in many at a time, as columns.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
-from libs.statistics.sums import MICRO, to_micro
+import numpy as np
+
 from schemas.hot import Conversion, Exposure
-from services.metrics.domain.definitions import Definitions, hash_of
+from services.metrics.domain.admission import Admission
+from services.metrics.domain.board import Board
+from services.metrics.domain.columns import I64, U64, Mask, ranks
+from services.metrics.domain.counting import Counting, Happened
+from services.metrics.domain.crowds import Crowds
+from services.metrics.domain.definitions import Definitions
+from services.metrics.domain.enrolling import Enrolling, Met
+from services.metrics.domain.exact import micros
+from services.metrics.domain.hashing import hash_of, hashes_of, of_experiment, of_unit
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
-from services.metrics.domain.segments import segment_of
 from services.metrics.domain.store import Store
-from services.metrics.domain.tallies import CONVERSIONS, EXPOSURES, UNITS, ExperimentTally, VariantTally
-from services.metrics.domain.units import (
-    CROSSED,
-    DIGEST_BYTES,
-    ENTRY_BYTES,
-    NOTHING,
-    Crowd,
-    Enrolment,
-    Entry,
-    Unit,
-    amounts,
-    digest_of,
-    holds,
-    pack_entry,
-)
 from services.metrics.domain.upkeep import Upkeep
 
-_EMPTY = (0, 0, 0)
+_unit, _event, _time = attrgetter("unit_id"), attrgetter("event_id"), attrgetter("occurred_at_ms")
+_variant = attrgetter("experiment_id", "variant")
+_name, _value = attrgetter("name"), attrgetter("value")
 
 
 class Join:
@@ -46,253 +45,98 @@ class Join:
 
     def __init__(self, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes) -> None:
         self.store = Store()
-        self.upkeep = Upkeep(self.store, definitions, limits, outcomes, self.settle)
+        self.board = Board()
+        self.counting = Counting(self.store, self.board)
+        self.upkeep = Upkeep(self.store, self.board, self.counting, definitions, limits, outcomes)
+        self._admission = Admission(self.store, self.board, self.upkeep, limits, outcomes)
+        self._enrolling = Enrolling(self.store, self.board, self.counting, self.upkeep)
+        self._crowds = Crowds(self.store, self.counting)
         self._limits = limits
         self._outcomes = outcomes
 
     def expose(self, facts: Sequence[Exposure]) -> None:
-        """Take in exposures. The usual case, one more of a unit to the same variant, is dealt with here."""
-        store, outcomes = self.store, self._outcomes
-        units, tallies = store.units, store.tallies
-        limit = self._limits.exposures_per_unit * DIGEST_BYTES
-        for fact in facts:
-            tally = tallies.get(fact.experiment_id)
-            variant = tally.variants.get(fact.variant) if tally is not None else None
-            unit = units.get(fact.unit_id)
-            digest = digest_of(fact.event_id.encode())
-            if unit is None or variant is None or tally is None:
-                self._meet(fact, digest)
-                continue
-            place, at_ms = variant.place, fact.occurred_at_ms
-            for enrolment in unit.enrolments:
-                if enrolment.place == place:
-                    break
-            else:
-                self._meet(fact, digest)
-                continue
-            seen = enrolment.seen
-            if digest in seen and holds(seen, digest, DIGEST_BYTES):
-                outcomes.duplicates += 1
-                continue
-            if tally.closes_ms is not None and at_ms > tally.closes_ms:
-                outcomes.after_end += 1
-                continue
-            if unit.saved != store.snapshot:
-                store.save(fact.unit_id, unit)
-            if at_ms > enrolment.at_ms:
-                if len(seen) >= limit:
-                    outcomes.over_exposures += 1
-                else:
-                    enrolment.seen = seen + digest
-                    variant.exposures += 1
-                    variant.hour(at_ms)[EXPOSURES] += 1
-            else:
-                self._earlier(fact, digest, unit, enrolment)
-            if at_ms > tally.latest_ms:
-                tally.latest_ms = at_ms
-            tally.changed = True
-        if facts:
-            self.upkeep.move_clock(max([fact.occurred_at_ms for fact in facts]))
+        """Take in exposures."""
+        if not facts:
+            return
+        at_ms = np.fromiter(map(_time, facts), np.int64, len(facts))
+        self.upkeep.move_clock(int(at_ms.max()))
+        while facts:
+            places = self._admission.variants(list(map(_variant, facts)))
+            taken = len(places)
+            self._expose(facts[:taken], at_ms[:taken], np.array(places))
+            facts, at_ms = facts[taken:], at_ms[taken:]
 
     def convert(self, facts: Sequence[Conversion]) -> None:
         """Take in conversions."""
-        store, homes = self.store, self.store.homes
-        get = store.units.get
-        room = min(self._limits.packed_conversions, self._limits.conversions_per_unit) * ENTRY_BYTES
-        for fact in facts:
-            digest = digest_of(fact.event_id.encode())
-            unit = get(fact.unit_id)
-            if unit is None and (unit := self.upkeep.new_unit(fact.unit_id)) is None:
-                continue
-            log = unit.conversions
-            if log.__class__ is not bytes or len(log) >= room:
-                self._convert_in_crowd(unit, fact, digest)
-                continue
-            if digest in log and holds(log, digest, ENTRY_BYTES):
-                self._outcomes.duplicates += 1
-                continue
-            if unit.saved != store.snapshot:
-                store.save(fact.unit_id, unit)
-            value, at_ms, name = fact.value, fact.occurred_at_ms, hash_of(fact.name)
-            micro = int(value) * MICRO if value.is_integer() else to_micro(value)
-            for enrolment in unit.enrolments:
-                variant = homes[enrolment.place]
-                tally = variant.tally
-                if at_ms > tally.latest_ms:
-                    tally.latest_ms = at_ms
-                    tally.changed = True
-                if enrolment.segment >= 0 and name in tally.routes:
-                    self._credit(unit, enrolment, variant, (digest, name, at_ms, micro), 1)
-            unit.conversions = log + pack_entry(digest, name, at_ms, micro)
-        if facts:
-            self.upkeep.note_time(max([fact.occurred_at_ms for fact in facts]))
-
-    def settle(self, unit: Unit, enrolment: Enrolment, sign: int) -> None:
-        """Count a unit, with all its conversions, into its variant (1) or out of it (-1)."""
-        variant = self.store.homes[enrolment.place]
-        tally = variant.tally
-        tally.changed = True
-        variant.units += sign
-        variant.hour(enrolment.at_ms)[UNITS] += sign
-        if tally.plan.breakdowns:
-            for cell in variant.cells_of(enrolment.segment):
-                cell.units += sign
-        if not unit.conversions:
+        if not facts:
             return
-        for index, metric in enumerate(tally.plan.metrics):
-            count, total, before, before_total = amounts(unit, metric, enrolment.at_ms)
-            full = (count, metric.value(count, total), metric.value(before, before_total))
-            if full != _EMPTY:
-                variant.move(enrolment.segment, index, *((_EMPTY, full) if sign > 0 else (full, _EMPTY)))
-        for _, name, at_ms, _ in unit.entries():
-            elapsed_ms = at_ms - enrolment.at_ms
-            if any(0 <= elapsed_ms <= metric.window_ms for _, metric in tally.routes.get(name, ())):
-                variant.conversions += sign
-                variant.hour(at_ms)[CONVERSIONS] += sign
+        at_ms = np.fromiter(map(_time, facts), np.int64, len(facts))
+        self.upkeep.note_time(int(at_ms.max()))
+        units = hashes_of(map(_unit, facts))
+        rows = self._admission.units(units)
+        keys = of_unit(hashes_of(map(_event, facts)), units)
+        known = self.store.conversion_index.find(self.store.conversions.key, keys) >= 0
+        chosen = self._distinct(keys, known, rows >= 0)
+        names = list(map(_name, facts))
+        hashes = {name: hash_of(name) for name in set(names)}
+        happened = Happened(
+            np.array([hashes[name] for name in names], np.uint64)[chosen],
+            at_ms[chosen],
+            micros(list(map(_value, facts)))[chosen],
+        )
+        self._remember(rows[chosen], keys[chosen], happened)
 
-    def _credit(
-        self, unit: Unit, enrolment: Enrolment, variant: VariantTally, entry: Entry, sign: int
-    ) -> None:
-        """Count one conversion, which the unit does not remember (any more), in (1) or out (-1)."""
-        _, name, at_ms, micro = entry
-        elapsed_ms = at_ms - enrolment.at_ms
-        counted = False
-        for index, metric in variant.tally.routes[name]:
-            if elapsed_ms > metric.window_ms or elapsed_ms < -metric.covariate_window_ms:
-                continue
-            count, total, before, before_total = (
-                amounts(unit, metric, enrolment.at_ms) if unit.conversions else NOTHING
-            )
-            y = metric.value(count, total) if count else 0
-            x = metric.value(before, before_total) if before else 0
-            if elapsed_ms >= 0:
-                counted = True
-                greater = (count + 1, metric.value(count + 1, total + micro), x)
-            else:
-                greater = (count, y, metric.value(before + 1, before_total + micro))
-            lesser = (count, y, x)
-            variant.move(enrolment.segment, index, *((lesser, greater) if sign > 0 else (greater, lesser)))
-            variant.tally.changed = True
-        if counted:
-            variant.conversions += sign
-            variant.hour(at_ms)[CONVERSIONS] += sign
-
-    def _convert_in_crowd(self, unit: Unit, fact: Conversion, digest: bytes) -> None:
-        """Take in a conversion of a unit that has, or is about to have, many."""
-        if unit.knows(digest):
-            self._outcomes.duplicates += 1
+    def _expose(self, facts: Sequence[Exposure], at_ms: I64, place: I64) -> None:
+        """Take in exposures to these places; NONE: refused already."""
+        taken = np.flatnonzero(place >= 0)
+        late = at_ms[taken] > self.board.columns.closes_ms[place[taken]]
+        self._outcomes.after_end += int(late.sum())
+        taken = taken[~late]
+        if not len(taken):
             return
-        self.store.touch(fact.unit_id, unit)
-        entry = (digest, hash_of(fact.name), fact.occurred_at_ms, to_micro(fact.value))
-        for enrolment in unit.enrolments:
-            tally = self.store.homes[enrolment.place].tally
-            if entry[2] > tally.latest_ms:
-                tally.latest_ms = entry[2]
-                tally.changed = True
-        log = unit.conversions
-        if isinstance(log, bytes):
-            entries = {digest: (name, at_ms, micro) for digest, name, at_ms, micro in unit.entries()}
-            log = unit.conversions = Crowd(entries)
-        if len(log.entries) >= self._limits.conversions_per_unit and not self._make_room(unit, log, entry):
-            return
-        self._credit_all(unit, entry, 1)
-        log.entries[digest] = entry[1:]
+        if len(taken) < len(facts):
+            facts, at_ms, place = [facts[each] for each in taken.tolist()], at_ms[taken], place[taken]
+        units = hashes_of(map(_unit, facts))
+        rows = self._admission.units(units)
+        events = hashes_of(map(_event, facts))
+        keys = of_experiment(of_unit(events, units), self.board.columns.experiment[place])
+        known = self.store.exposure_index.find(self.store.exposures.key, keys) >= 0
+        fresh = self._distinct(keys, known, rows >= 0)
+        if len(fresh):
+            met = Met(facts, fresh, rows[fresh], place[fresh], at_ms[fresh], events[fresh])
+            self._count(met, keys[fresh], self._enrolling.enrol(met))
 
-    def _credit_all(self, unit: Unit, entry: Entry, sign: int) -> None:
-        for enrolment in unit.enrolments:
-            variant = self.store.homes[enrolment.place]
-            if enrolment.segment >= 0 and entry[1] in variant.tally.routes:
-                self._credit(unit, enrolment, variant, entry, sign)
+    def _distinct(self, keys: U64, known: Mask, welcome: Mask) -> I64:
+        """Return the places of events that are not known, each once, in order."""
+        fresh = np.flatnonzero(~known & welcome)
+        _, first = np.unique(keys[fresh], return_index=True)
+        first.sort()
+        self._outcomes.duplicates += int(welcome.sum()) - len(first)
+        return fresh[first]
 
-    def _make_room(self, unit: Unit, log: Crowd, entry: Entry) -> bool:
-        """Let the last conversion of a full unit go when `entry` lies before it; else refuse the newcomer."""
-        self._outcomes.over_conversions += 1
-        place = (entry[2], entry[0])
-        if log.ceiling is None:
-            log.ceiling = _latest(log)
-        if place > log.ceiling:
-            return False
-        digest = log.ceiling[1]
-        leaving = (digest, *log.entries.pop(digest))
-        self._credit_all(unit, leaving, -1)
-        log.ceiling = max(_latest(log), place) if log.entries else place
-        return True
+    def _count(self, met: Met, keys: U64, rows: I64) -> None:
+        """Remember and count the exposures for which their enrolments have room."""
+        table = self.store.enrolments
+        self.counting.note_latest(met.place, met.at_ms)
+        room = table.exposures[rows] + ranks(rows) < self._limits.exposures_per_unit
+        self._outcomes.over_exposures += len(rows) - int(room.sum())
+        rows = rows[room]
+        np.add.at(table.exposures, rows, 1)
+        self.counting.count_exposures(met.place[room], met.at_ms[room])
+        added = self.store.exposures.extend(len(rows))
+        self.store.exposures.key[added], self.store.exposures.enrolment[added] = keys[room], rows
+        self.store.exposure_index.add(self.store.exposures.key, added)
 
-    def _meet(self, fact: Exposure, digest: bytes) -> None:
-        """Take in an exposure of a unit that was not in this variant, or is not known at all. Whether there
-        is room for it or not, time goes on, and may make room."""
-        self.upkeep.move_clock(fact.occurred_at_ms)
-        tally = self.store.tallies.get(fact.experiment_id) or self.upkeep.new_tally(fact.experiment_id)
-        if tally is None:
-            return
-        if tally.closes_ms is not None and fact.occurred_at_ms > tally.closes_ms:
-            self._outcomes.after_end += 1
-            return
-        variant = tally.variants.get(fact.variant)
-        if variant is None:
-            if len(tally.variants) >= self._limits.variants:
-                self._outcomes.over_variants += 1
-                return
-            variant = self.store.let_in(tally, fact.variant)
-        unit = self.store.units.get(fact.unit_id) or self.upkeep.new_unit(fact.unit_id)
-        if unit is None:
-            return
-        self.store.touch(fact.unit_id, unit)
-        if not tally.known:
-            self.upkeep.wait_for_definition(tally, fact.unit_id, fact.attributes)
-        self._enrol(fact, digest, unit, variant)
-
-    def _enrol(self, fact: Exposure, digest: bytes, unit: Unit, variant: VariantTally) -> None:
-        tally, at_ms = variant.tally, fact.occurred_at_ms
-        segment = segment_of(tally.plan.breakdowns, fact.attributes) if tally.plan.breakdowns else 0
-        homes = self.store.homes
-        others = [each for each in unit.enrolments if homes[each.place].tally is tally]
-        if others and any(holds(each.seen, digest, DIGEST_BYTES) for each in others):
-            self._outcomes.duplicates += 1
-            return
-        if len(others) == 1:
-            self.settle(unit, others[0], -1)
-            others[0].segment = CROSSED
-            tally.crossed_units += 1
-        enrolment = Enrolment(variant.place, at_ms, digest, CROSSED if others else segment)
-        unit.enrolments = (*unit.enrolments, enrolment)
-        if at_ms > tally.latest_ms:
-            tally.latest_ms = at_ms
-        if unit.conversions:
-            tally.latest_ms = max(tally.latest_ms, unit.latest_ms())
-        tally.changed = True
-        variant.exposures += 1
-        variant.hour(at_ms)[EXPOSURES] += 1
-        if not others:
-            self.settle(unit, enrolment, 1)
-
-    def _earlier(self, fact: Exposure, digest: bytes, unit: Unit, enrolment: Enrolment) -> None:
-        """Take in an exposure that may be earlier than the first one known; it was not seen before."""
-        variant = self.store.homes[enrolment.place]
-        at_ms, seen = fact.occurred_at_ms, enrolment.seen
-        first = (at_ms, digest) < (enrolment.at_ms, seen[:DIGEST_BYTES])
-        if len(seen) >= self._limits.exposures_per_unit * DIGEST_BYTES:
-            self._outcomes.over_exposures += 1
-            seen = seen if not first else digest + seen[DIGEST_BYTES:]
-        else:
-            seen = digest + seen if first else seen + digest
-            variant.exposures += 1
-            variant.hour(at_ms)[EXPOSURES] += 1
-        enrolment.seen = seen
-        if first:
-            self._move_first(fact, unit, enrolment, variant.tally)
-
-    def _move_first(self, fact: Exposure, unit: Unit, enrolment: Enrolment, tally: ExperimentTally) -> None:
-        if enrolment.segment == CROSSED:
-            enrolment.at_ms = fact.occurred_at_ms
-            return
-        self.settle(unit, enrolment, -1)
-        enrolment.at_ms = fact.occurred_at_ms
-        enrolment.segment = segment_of(tally.plan.breakdowns, fact.attributes)
-        if not tally.known:
-            self.upkeep.wait_for_definition(tally, fact.unit_id, fact.attributes)
-        self.settle(unit, enrolment, 1)
-
-
-def _latest(log: Crowd) -> tuple[int, bytes]:
-    return max((at_ms, digest) for digest, (_, at_ms, _) in log.entries.items())
+    def _remember(self, units: I64, keys: U64, happened: Happened) -> None:
+        """Remember and count conversions; those of units that have too many go another way."""
+        room = self.store.units.conversions[units] + ranks(units) < self._limits.conversions_per_unit
+        within = np.flatnonzero(room)
+        self.counting.credit(units[within], happened.only(within), 1)
+        rows = self.store.add_conversions(units[within], keys[within])
+        log = self.store.conversions
+        log.name[rows], log.at_ms[rows] = happened.name[within], happened.at_ms[within]
+        log.micro[rows] = happened.micro[within]
+        beyond = np.flatnonzero(~room)
+        self._outcomes.over_conversions += len(beyond)
+        for place in beyond.tolist():
+            self._crowds.offer(int(units[place]), keys[place : place + 1], happened.only([place]))

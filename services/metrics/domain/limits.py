@@ -33,17 +33,15 @@ class IngestLimits:
     variants: int = 64
     """Variants of one experiment that exposures may name (a definition has at most 50)."""
     exposures_per_unit: int = 64
-    """Exposures remembered per unit and variant, of 8 bytes each. Further exposures may still move the first
-    one back in time or show a second variant, but are not counted: a unit has min(distinct, limit) exposures
-    in any order of arrival. Units, sums and verdicts never depend on it."""
+    """Exposures remembered per unit and variant, of about 20 bytes each. Further exposures may still move the
+    first one back in time or show a second variant, but are not counted: a unit has min(distinct, limit)
+    exposures in any order of arrival. Units, sums and verdicts never depend on it."""
     conversions_per_unit: int = 10_000
-    """Conversions remembered per unit: the horizon for duplicates. The earliest by event time are kept, so
-    which ones these are does not depend on the order of arrival."""
+    """Conversions remembered per unit, of about 50 bytes each: the horizon for duplicates. The earliest by
+    event time are kept, so which ones these are does not depend on the order of arrival."""
     waiting_units: int = 10_000
     """Units of experiments that nobody has defined yet whose attributes are kept for a breakdown that the
     definition may ask for. Further ones count there as without the attribute."""
-    packed_conversions: int = 64
-    """Conversions that a unit keeps packed, 32 bytes each; with more of them it gets an index."""
     lateness_ms: int = 48 * HOUR_MS
     """How much later in event time than the newest exposure an exposure may come and still find the
     conversions that were there before it. Longer than the day by which events may lie in the future."""

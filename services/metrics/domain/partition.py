@@ -8,12 +8,11 @@ from libs.common.partitions.ports import Rejected
 from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch
 from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
 from services.metrics.domain.definitions import Definitions
-from services.metrics.domain.dumps import dump_join, load_join
+from services.metrics.domain.dumps import Chunks, dump_join, load_join
 from services.metrics.domain.join import Join
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows, row_of
-from services.metrics.domain.store import Chunks
 
 TOO_FAR_AHEAD = "occurred_at_ms: lies more than a day after the record; are these milliseconds?"
 
@@ -40,7 +39,7 @@ class MetricsPartition:
     @property
     def units(self) -> int:
         """Return the number of units in memory."""
-        return len(self._join.store.units)
+        return self._join.store.units.n
 
     def fold(self, topic: str, batch: Batch) -> list[Rejected]:
         """Take in records of one topic, in offset order. Returns those that are poison; raises nothing.
@@ -87,12 +86,12 @@ class MetricsPartition:
     def changed(self) -> bool:
         """Return True when an event or a definition changed any experiment since the last rows."""
         self._join.upkeep.adopt_definitions()
-        return any(tally.changed for tally in self._join.store.tallies.values())
+        return any(tally.changed for tally in self._join.board.tallies.values())
 
     def rows(self) -> PartitionRows:
         """Return absolute values of every experiment that changed since the last call."""
         self._join.upkeep.adopt_definitions()
-        tallies = self._join.store.tallies
+        tallies = self._join.board.tallies
         changed = [tallies[key] for key in sorted(tallies) if tallies[key].changed]
         for tally in changed:
             tally.changed = False

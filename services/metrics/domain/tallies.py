@@ -1,7 +1,7 @@
 """The running sums of an experiment in one partition: integers that are only ever added to and taken from."""
 
 from libs.statistics.sums import Sums
-from services.metrics.domain.definitions import MetricPlan, Plan
+from services.metrics.domain.definitions import Plan
 from services.metrics.domain.segments import digits
 
 HOUR_MS = 60 * 60 * 1_000
@@ -12,18 +12,8 @@ UNITS, EXPOSURES, CONVERSIONS, TOUCHED = range(4)
 METRIC_SUMS = 6
 """Converted units, Σy, Σy², Σx, Σx², Σxy."""
 
-
-def shift(sums: list[int], before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
-    """Move a unit from one (count of conversions, y, x) to another."""
-    (count_0, y_0, x_0), (count_1, y_1, x_1) = before, after
-    sums[0] += (count_1 > 0) - (count_0 > 0)
-    if y_0 != y_1:
-        sums[1] += y_1 - y_0
-        sums[2] += y_1 * y_1 - y_0 * y_0
-    if x_0 or x_1:
-        sums[3] += x_1 - x_0
-        sums[4] += x_1 * x_1 - x_0 * x_0
-        sums[5] += x_1 * y_1 - x_0 * y_0
+Change = tuple[int, int, int, int, int, int]
+"""What is to be added to these."""
 
 
 def to_sums(units: int, sums: list[int]) -> Sums:
@@ -88,9 +78,8 @@ class VariantTally:
             hour[UNITS] = hour[CONVERSIONS] = 0
             self._touch(number, hour)
 
-    def hour(self, at_ms: int) -> list[int]:
-        """Return the counts of the hour of this event time; they are about to change."""
-        number = at_ms // HOUR_MS
+    def hour(self, number: int) -> list[int]:
+        """Return the counts of this hour since 1970; they are about to change."""
         hour = self.hours.get(number)
         if hour is None:
             hour = self.hours[number] = [0, 0, 0, 0]
@@ -115,22 +104,32 @@ class VariantTally:
             found.append(cell)
         return found
 
-    def move(
-        self, segment: int, index: int, before: tuple[int, int, int], after: tuple[int, int, int]
-    ) -> None:
-        """Move a unit's (count, y, x) in the metric at this place of the plan."""
-        shift(self.metrics[index], before, after)
+    def add_units(self, segment: int, units: int) -> None:
+        """Count so many more units of this segment, or fewer."""
+        self.units += units
         if self.tally.plan.breakdowns:
             for cell in self.cells_of(segment):
-                shift(cell.metrics[index], before, after)
+                cell.units += units
+
+    def add(self, segment: int, index: int, change: Change) -> None:
+        """Add to the sums of the metric at this place of the plan what units of this segment changed."""
+        _add(self.metrics[index], change)
+        if self.tally.plan.breakdowns:
+            for cell in self.cells_of(segment):
+                _add(cell.metrics[index], change)
+
+
+def _add(sums: list[int], change: Change) -> None:
+    for place, more in enumerate(change):
+        sums[place] += more
 
 
 class ExperimentTally:
     """One experiment in one partition."""
 
     __slots__ = (
-        "changed", "closes_ms", "crossed_units", "experiment_id", "known", "latest_ms", "plan", "routes",
-        "variants", "waiting",
+        "changed", "closes_ms", "crossed_units", "experiment_id", "known", "latest_ms", "plan", "variants",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, experiment_id: str, plan: Plan) -> None:
@@ -144,18 +143,13 @@ class ExperimentTally:
         """Whether anybody defined it."""
         self.closes_ms: int | None = None
         """Once it has ended: exposures with a later event time count for nothing."""
-        self.waiting: dict[str, dict[str, str | bool | float]] = {}
-        """While nobody has defined it: the attributes of its units' first exposures."""
+        self.waiting: dict[int, dict[str, str | bool | float]] = {}
+        """While nobody has defined it: the attributes of its units' first exposures, by the unit's hash."""
         self.adopt(plan)
 
     def adopt(self, plan: Plan) -> None:
         """Take on a plan and start its sums at zero; the caller counts the units in again."""
         self.plan = plan
-        routes: dict[int, list[tuple[int, MetricPlan]]] = {}
-        for index, metric in enumerate(plan.metrics):
-            routes.setdefault(metric.conversion_hash, []).append((index, metric))
-        self.routes = routes
-        """Hash of a conversion's name to (place in the plan, metric) of those that want it."""
         self.crossed_units = 0
         for variant in self.variants.values():
             variant.clear()

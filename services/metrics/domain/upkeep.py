@@ -1,29 +1,42 @@
 """Keeps a partition within its limits: what is useless is forgotten, what is new gets room or is refused."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
+import numpy as np
+
+from services.metrics.domain.board import Board
+from services.metrics.domain.columns import I64, Mask
+from services.metrics.domain.counting import Counting
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.limits import MAX_WINDOW_MS, IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.segments import Attribute, segment_of
-from services.metrics.domain.store import Store
+from services.metrics.domain.store import Store, key_of
+from services.metrics.domain.tables import CROSSED
 from services.metrics.domain.tallies import ExperimentTally
-from services.metrics.domain.units import CROSSED, Enrolment, Unit
 
-Settle = Callable[[Unit, Enrolment, int], None]
+_AT_ONCE = 65_536
+"""Conversions whose enrolments are looked at together: their pairs must fit into memory."""
 
 
 class Upkeep:
     """The clock of a partition, and what depends on it and on the definitions."""
 
-    def __init__(
-        self, store: Store, definitions: Definitions, limits: IngestLimits, outcomes: Outcomes, settle: Settle
+    def __init__(  # noqa: PLR0913
+        self,
+        store: Store,
+        board: Board,
+        counting: Counting,
+        definitions: Definitions,
+        limits: IngestLimits,
+        outcomes: Outcomes,
     ) -> None:
         self._store = store
+        self._board = board
+        self._counting = counting
         self._definitions = definitions
         self._limits = limits
         self._outcomes = outcomes
-        self._settle = settle
         self._adopted_version = -1
         self._swept_at_ms = 0
         self._pressed_at_ms = 0
@@ -33,6 +46,11 @@ class Upkeep:
         self.newest_ms = 0
         """The latest event time of anything."""
 
+    @property
+    def is_crowded(self) -> bool:
+        """Return True when a new experiment needs the room of others."""
+        return len(self._board.tallies) >= self._limits.experiments
+
     def resume(self, exposed_until_ms: int, newest_ms: int) -> None:
         """Go on at the times that a snapshot names."""
         self.exposed_until_ms = self._swept_at_ms = exposed_until_ms
@@ -40,7 +58,7 @@ class Upkeep:
 
     def count_waiting(self) -> None:
         """Count what waits for a definition, after a snapshot was read."""
-        self._waiting = sum(len(tally.waiting) for tally in self._store.tallies.values())
+        self._waiting = sum(len(tally.waiting) for tally in self._board.tallies.values())
 
     def note_time(self, at_ms: int) -> None:
         """Note the event time of a conversion."""
@@ -48,8 +66,7 @@ class Upkeep:
 
     def move_clock(self, at_ms: int) -> None:
         """Note the event time of an exposure, and sweep when it is time to."""
-        if at_ms > self.newest_ms:
-            self.newest_ms = at_ms
+        self.note_time(at_ms)
         if at_ms > self.exposed_until_ms:
             self.exposed_until_ms = at_ms
             if at_ms - self._swept_at_ms > self._limits.lateness_ms // 4:
@@ -64,12 +81,9 @@ class Upkeep:
         may be read days ahead of the exposures that they belong to, when both are read from the beginning.
         """
         self._swept_at_ms = self.exposed_until_ms
-        self._drop_ended()
+        enrolments = self._without(self._drop_ended())
         oldest_ms = self.exposed_until_ms - self._limits.lateness_ms - self._definitions.look_back_ms
-        self._forget_idle(oldest_ms)
-        for unit_id, unit in self._store.units.items():
-            if unit.conversions:
-                self._forget_useless(unit_id, unit, oldest_ms)
+        self._compact(enrolments, self._wanted(oldest_ms, enrolments))
 
     def adopt_definitions(self) -> None:
         """Recount the experiments whose plan is new or has changed; nothing to do is the usual case."""
@@ -77,26 +91,16 @@ class Upkeep:
             return
         self._adopted_version = self._definitions.version
         stale = {}
-        for key, tally in self._store.tallies.items():
+        for key, tally in self._board.tallies.items():
             self._note_life(tally)
             if self._definitions.plan(key) != tally.plan:
                 stale[key] = tally
         if stale:
             self._recount(stale)
-        for tally in self._store.tallies.values():
+        for tally in self._board.tallies.values():
             if tally.known and tally.waiting:
                 self._waiting -= len(tally.waiting)
                 tally.waiting = {}
-
-    def new_unit(self, unit_id: str) -> Unit | None:
-        """Return a new unit; None when the limit is reached and nothing makes room."""
-        units = self._store.units
-        if len(units) >= self._limits.units:
-            self._make_room_for_units()
-            if len(units) >= self._limits.units:
-                self._outcomes.over_units += 1
-                return None
-        return self._store.new_unit(unit_id)
 
     def new_tally(self, experiment_id: str) -> ExperimentTally | None:
         """Return the tally of an experiment that is new here; None for one that ended long ago, and when the
@@ -105,125 +109,141 @@ class Upkeep:
         if closes_ms is not None and self._is_over(experiment_id, closes_ms):
             self._outcomes.after_end += 1
             return None
-        if len(self._store.tallies) >= self._limits.experiments:
+        if self.is_crowded:
             self._evict_unknown()
-        if len(self._store.tallies) >= self._limits.experiments:
+        if self.is_crowded:
             self._outcomes.over_experiments += 1
             return None
         tally = ExperimentTally(experiment_id, self._definitions.plan(experiment_id))
-        self._store.tallies[experiment_id] = tally
+        self._board.tallies[experiment_id] = tally
         self._note_life(tally)
         tally.changed = True
         return tally
 
+    def make_room_for_units(self) -> None:
+        """Where exposures are rare or there are none, conversions tell the time too; only at the limit."""
+        if self.newest_ms - self._pressed_at_ms > self._limits.lateness_ms // 4:
+            self._pressed_at_ms = self.newest_ms
+            store, oldest_ms = self._store, self.newest_ms - self._limits.lateness_ms
+            enrolled = store.units.enrolment[store.conversions.unit[: store.conversions.n]] >= 0
+            recent = store.conversions.at_ms[: store.conversions.n] >= oldest_ms
+            self._compact(self._without([]), enrolled | recent)
+
     def wait_for_definition(
-        self, tally: ExperimentTally, unit_id: str, attributes: Mapping[str, Attribute]
+        self, tally: ExperimentTally, unit: int, attributes: Mapping[str, Attribute]
     ) -> None:
         """Remember the attributes of a unit's first exposure until somebody says which of them matter. At the
         limit they count as missing."""
         if not attributes:
-            self._waiting -= tally.waiting.pop(unit_id, None) is not None
-        elif unit_id in tally.waiting or self._waiting < self._limits.waiting_units:
-            self._waiting += unit_id not in tally.waiting
-            tally.waiting[unit_id] = dict(attributes)
+            self._waiting -= tally.waiting.pop(unit, None) is not None
+        elif unit in tally.waiting or self._waiting < self._limits.waiting_units:
+            self._waiting += unit not in tally.waiting
+            tally.waiting[unit] = dict(attributes)
 
     def _note_life(self, tally: ExperimentTally) -> None:
         tally.known = self._definitions.knows(tally.experiment_id)
         tally.closes_ms = self._definitions.closes_ms(tally.experiment_id, self._limits.lateness_ms)
+        self._board.stale()
 
     def _is_over(self, experiment_id: str, closes_ms: int) -> bool:
         """Return True when nothing that is within the lateness can change the experiment's tallies."""
         longest_ms = self._definitions.plan(experiment_id).longest_ms
         return self.exposed_until_ms > closes_ms + longest_ms + self._limits.lateness_ms
 
-    def _drop_ended(self) -> None:
-        over = {
+    def _drop_ended(self) -> list[int]:
+        """Drop experiments that are over and published; return the places that they had."""
+        over = [
             key
-            for key, tally in self._store.tallies.items()
+            for key, tally in self._board.tallies.items()
             if tally.closes_ms is not None and not tally.changed and self._is_over(key, tally.closes_ms)
-        }
-        if over:
-            self._forget_experiments(over)
-            self._outcomes.dropped_experiments += len(over)
-
-    def _forget_idle(self, oldest_ms: int) -> None:
-        store = self._store
-        idle = [
-            (key, unit)
-            for key, unit in store.units.items()
-            if not unit.enrolments and unit.latest_ms() < oldest_ms
         ]
-        for key, unit in idle:
-            store.touch(key, unit)
-            del store.units[key]
-        self._outcomes.swept_units += len(idle)
-
-    def _forget_useless(self, unit_id: str, unit: Unit, oldest_ms: int) -> None:
-        """Drop conversions before `oldest_ms` that no enrolment can count. One that comes again is stored
-        again, counts for nothing again, and is dropped at the next sweep."""
-        spans = [
-            (each.at_ms - MAX_WINDOW_MS, each.at_ms + MAX_WINDOW_MS)
-            for each in unit.enrolments
-            if each.segment != CROSSED
-        ]
-        kept, found = [], 0
-        for entry in unit.entries():
-            found += 1
-            at_ms = entry[2]
-            if at_ms >= oldest_ms or any(start <= at_ms <= end for start, end in spans):
-                kept.append(entry)
-        if len(kept) < found:
-            self._store.touch(unit_id, unit)
-            unit.keep(kept)
-
-    def _make_room_for_units(self) -> None:
-        """Where exposures are rare or there are none, conversions tell the time too; only at the limit."""
-        if self.newest_ms - self._pressed_at_ms > self._limits.lateness_ms // 4:
-            self._pressed_at_ms = self.newest_ms
-            self._forget_idle(self.newest_ms - self._limits.lateness_ms)
+        self._outcomes.dropped_experiments += len(over)
+        return self._drop(over)
 
     def _evict_unknown(self) -> None:
         """Forget the older half of the experiments that nobody defined: half, as it walks all units."""
-        unknown = [each for each in self._store.tallies.values() if not each.known]
+        unknown = [each for each in self._board.tallies.values() if not each.known]
         unknown.sort(key=lambda each: (each.latest_ms, each.experiment_id))
-        evicted = {each.experiment_id for each in unknown[: (len(unknown) + 1) // 2]}
-        if evicted:
-            self._forget_experiments(evicted)
-            self._outcomes.evicted_experiments += len(evicted)
+        evicted = [each.experiment_id for each in unknown[: (len(unknown) + 1) // 2]]
+        self._outcomes.evicted_experiments += len(evicted)
+        self._compact(self._without(self._drop(evicted)), np.ones(self._store.conversions.n, bool))
 
-    def _forget_experiments(self, keys: Iterable[str]) -> None:
-        store = self._store
-        places = set()
+    def _drop(self, keys: Iterable[str]) -> list[int]:
+        places: list[int] = []
         for key in keys:
-            tally = store.tallies.pop(key)
+            tally = self._board.drop(key)
             self._waiting -= len(tally.waiting)
-            places |= {variant.place for variant in tally.variants.values()}
-        for unit_id, unit in store.units.items():
-            if any(each.place in places for each in unit.enrolments):
-                store.touch(unit_id, unit)
-                unit.enrolments = tuple(each for each in unit.enrolments if each.place not in places)
-        store.free.extend(sorted(places, reverse=True))
+            places += self._board.places_of(tally)
+        return places
+
+    def _without(self, places: list[int]) -> Mask:
+        """Mark the enrolments in other places."""
+        table = self._store.enrolments
+        return ~np.isin(table.place[: table.n], places) if places else np.ones(table.n, bool)
+
+    def _wanted(self, oldest_ms: int, enrolments: Mask) -> Mask:
+        """Mark the conversions since `oldest_ms`, and those that one of these enrolments may count.
+
+        One that is forgotten and comes again is stored again, counts for nothing again, and leaves at the
+        next sweep."""
+        log, table = self._store.conversions, self._store.enrolments
+        wanted = log.at_ms[: log.n] >= oldest_ms
+        old = np.flatnonzero(~wanted)
+        for start in range(0, len(old), _AT_ONCE):
+            part = old[start : start + _AT_ONCE]
+            who, rows = self._store.enrolments_of(log.unit[part])
+            apart_ms = np.abs(log.at_ms[part[who]] - table.at_ms[rows])
+            counts = enrolments[rows] & (table.segment[rows] != CROSSED) & (apart_ms <= MAX_WINDOW_MS)
+            wanted[part[who[counts]]] = True
+        return wanted
+
+    def _compact(self, enrolments: Mask, conversions: Mask) -> None:
+        if enrolments.all() and conversions.all():
+            return
+        table = self._store.enrolments
+        metrics = self._board.metrics_of(table.place[: table.n])
+        self._outcomes.swept_units += self._store.compact(enrolments, conversions, metrics)
 
     def _recount(self, stale: Mapping[str, ExperimentTally]) -> None:
-        again = set()
+        again = []
         for key, tally in stale.items():
             plan = self._definitions.plan(key)
             if tally.plan.breakdowns != plan.breakdowns:
-                again.add(key)
+                again.append(tally)
             tally.adopt(plan)
             tally.changed = True
-        for unit_id, unit in self._store.units.items():
-            crossed = set()
-            for enrolment in unit.enrolments:
-                tally = self._store.homes[enrolment.place].tally
-                if tally.experiment_id not in stale:
-                    continue
-                if enrolment.segment == CROSSED:
-                    crossed.add(tally.experiment_id)
-                    continue
-                if tally.experiment_id in again:
-                    self._store.touch(unit_id, unit)
-                    enrolment.segment = segment_of(tally.plan.breakdowns, tally.waiting.get(unit_id, {}))
-                self._settle(unit, enrolment, 1)
-            for key in crossed:
-                stale[key].crossed_units += 1
+        self._board.stale()
+        places = [place for tally in stale.values() for place in self._board.places_of(tally)]
+        rows = np.flatnonzero(~self._without(places))
+        table = self._store.enrolments
+        self._store.new_values(rows, self._board.metrics_of(table.place[rows]))
+        crossed = table.segment[rows] == CROSSED
+        self._recount_crossed(rows[crossed])
+        for tally in again:
+            self._segment_again(tally, rows[~crossed])
+        self._counting.settle(rows[~crossed], 1)
+
+    def _recount_crossed(self, rows: I64) -> None:
+        table = self._store.enrolments
+        units, places = table.unit[rows].tolist(), table.place[rows].tolist()
+        homes = self._board.homes
+        for _, key in {
+            (unit, homes[place].tally.experiment_id) for unit, place in zip(units, places, strict=True)
+        }:
+            self._board.tallies[key].crossed_units += 1
+
+    def _segment_again(self, tally: ExperimentTally, rows: I64) -> None:
+        """Put an experiment's units where the attributes that waited say; the others have none."""
+        table, breakdowns = self._store.enrolments, tally.plan.breakdowns
+        places = self._board.places_of(tally)
+        mine = rows[np.isin(table.place[rows], places)]
+        table.segment[mine] = segment_of(breakdowns, {})
+        if not tally.waiting:
+            return
+        units = self._store.find_units(np.array(list(tally.waiting), np.uint64))
+        segments = np.array([segment_of(breakdowns, each) for each in tally.waiting.values()])
+        units, segments = units[units >= 0], segments[units >= 0]
+        for place in places:
+            found = self._store.enrolment_index.find(table.key, key_of(units, np.full(len(units), place)))
+            chosen = (found >= 0) & (table.segment[found] != CROSSED)
+            table.segment[found[chosen]] = segments[chosen]

@@ -14,6 +14,7 @@ from libs.common.errors import Fenced, Retryable
 from libs.common.partitions.bodies.places import bodies_at
 from libs.common.partitions.bodies.ports import SnapshotBodies
 from libs.common.partitions.postgres import PostgresPartitionStore
+from tests.contract.partitions.owners import OwnersContract
 from tests.contract.partitions.suite import Rows, StoreContract, chunks_of, save
 
 _UPSERT = """
@@ -95,7 +96,7 @@ async def bench(
         yield PostgresBench(pool, bodies)
 
 
-class TestPostgresPartitionStore(StoreContract):
+class TestPostgresPartitionStore(StoreContract, OwnersContract):
     """All promises, and what only a database can do wrong."""
 
     async def test_a_writer_that_fails(self, bench: PostgresBench) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from schemas.facts import Conversion, Exposure
 from services.metrics.domain.definitions import Definitions
+from services.metrics.domain.hashing import hash_of
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.partition import MetricsPartitions
-from services.metrics.domain.units import digest_of
 from tests.unit.metrics.events import Event, as_reference, conversion, experiment, exposure, fold, known
 from tests.world.metrics_reference import Reference, reference
 
@@ -105,7 +105,7 @@ def test_the_limit_of_conversions_keeps_the_earliest_in_any_order(
     fold(state, shuffled)
     kept: dict[str, list[Conversion]] = {}
     distinct = {(e.unit_id, e.event_id): e for e in events if isinstance(e, Conversion)}
-    for each in sorted(distinct.values(), key=lambda c: (c.occurred_at_ms, digest_of(c.event_id.encode()))):
+    for each in sorted(distinct.values(), key=lambda c: (c.occurred_at_ms, hash_of(c.event_id))):
         kept.setdefault(each.unit_id, []).append(each)
     wanted = [c for found in kept.values() for c in found[:2]]
     expected = truth([*(e for e in events if isinstance(e, Exposure)), *wanted])

@@ -1,0 +1,170 @@
+"""Results never move backwards, whatever two owners of a partition do by turns and wherever they die."""
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from libs.common.bus.batches import Batch
+from libs.common.bus.memory import Crash
+from libs.common.bus.partitioner import partition_of
+from libs.common.bus.ports import TopicPartition
+from libs.common.errors import Fenced, Retryable
+from libs.common.partitions.dumps import Dump
+from libs.common.partitions.held import Held
+from libs.common.partitions.ownership import Ownership
+
+TOPICS = ("exposures", "conversions")
+PLACE = partition_of(b"unit-2", 4)
+KEYS = [f"unit-{n}" for n in range(40) if partition_of(b"unit-%d" % n, 4) == PLACE][:4]
+RECORDS = st.lists(
+    st.tuples(st.sampled_from(TOPICS), st.sampled_from(KEYS), st.sampled_from(["1", "2", "7"])),
+    min_size=1,
+    max_size=25,
+)
+VERBS = ["read"] * 5 + ["publish"] * 3 + ["dump", "save", "dump and save", "take", "lose", "die"]
+TROUBLE = [""] * 6 + ["dies before", "dies after", "the store is away"]
+ACTIONS = st.tuples(st.sampled_from(VERBS), st.sampled_from(TROUBLE), st.integers(1, 20))
+"""What an owner does, what happens to it meanwhile, and how much it reads."""
+SHIFTS = st.lists(
+    st.tuples(st.booleans(), st.booleans(), st.lists(ACTIONS, min_size=3, max_size=9)),
+    min_size=3,
+    max_size=8,
+)
+"""Which of the two acts, whether it takes the partition first or only thinks that it is its own, and how."""
+
+
+class Owner:
+    """One worker that does what a line does, a step at a time."""
+
+    def __init__(self, shop: Any, name: str) -> None:
+        self._shop = shop
+        self._name = name
+        self._dumping: tuple[Held[Any], Dump] | None = None
+
+    async def step(self, verb: str, trouble: str, amount: int) -> None:
+        """Do one thing. A worker that is fenced drops the state, one that dies begins anew with nothing, one
+        whose store is away goes on."""
+        store = self._shop.store
+        kind = "publish" if verb == "publish" else "snapshot" if "save" in verb else ""
+        if trouble == "the store is away":
+            store.down()
+        elif trouble and kind:
+            store.crash_at = (kind, store.calls[kind] + 1, trouble == "dies after")
+        try:
+            await self._do(verb, amount)
+        except Fenced:
+            self._own.drop(PLACE)
+        except Crash:
+            await self.begin()
+        except Retryable:
+            pass
+        finally:
+            store.crash_at = None
+            store.up()
+
+    async def begin(self) -> None:
+        """Begin as a new process, with nothing in memory."""
+        self._own: Ownership[Any] = Ownership(
+            self._shop.store, self._shop.build, self._name, self._shop.clock, 1_000
+        )
+        self._own.consumer = self._shop.bus.reader(TOPICS)
+        await self._own.consumer.start()
+        self._dumping = None
+
+    @property
+    def _held(self) -> Held[Any] | None:
+        return self._own.held.get(PLACE)
+
+    async def _do(self, verb: str, amount: int) -> None:
+        match verb:
+            case "take":
+                await self._own.assigned(_places())
+            case "lose":
+                await self._own.revoked(_places())
+            case "die":
+                await self.begin()
+            case "read":
+                self._read(amount)
+            case "publish":
+                if self._held is not None:
+                    await self._held.publish(self._shop.store)
+            case _:
+                self._dump(verb)
+                await self._save(verb)
+
+    def _read(self, amount: int) -> None:
+        """Fold some records of one topic, the last of those before once more."""
+        if self._held is None:
+            return
+        topic = TOPICS[amount % 2]
+        start = self._held.offsets[topic] - 1
+        batch = [each for each in _log(self._shop, topic) if each.offset >= start][: amount + 1]
+        if batch:
+            self._held.fold(topic, Batch.of(batch))
+
+    def _dump(self, verb: str) -> None:
+        held = self._held
+        if verb.startswith("dump") and held is not None and held.worth_a_snapshot():
+            self._dumping = held, Dump(held.lease, dict(held.offsets), held.state.dump())
+
+    async def _save(self, verb: str) -> None:
+        """Write the snapshot that was begun, whatever has happened since."""
+        if not verb.endswith("save") or self._dumping is None:
+            return
+        (held, dump), self._dumping = self._dumping, None
+        snapshot = await dump.seal(lambda: self._own.holds(held, dump.lease))
+        if snapshot is not None:
+            await self._shop.store.save_snapshot(dump.lease, snapshot)
+            held.saved = dump.offsets
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=RECORDS, later=RECORDS, shifts=SHIFTS)
+def test_results_never_move_backwards(workshop: Any, records: Any, later: Any, shifts: Any) -> None:
+    """After every step the published offsets are where they were or further on, and the published rows are
+    those of a recount of the log up to these offsets, to the digit."""
+
+    steps = []
+    for who, takes, actions in shifts:
+        steps += [(who, *action) for action in ([("take", "", 0)] if takes else []) + actions]
+
+    async def scenario() -> None:
+        shop = workshop()
+        await shop.send(records)
+        owners = [Owner(shop, "one"), Owner(shop, "another")]
+        for owner in owners:
+            await owner.begin()
+        covered = dict.fromkeys(TOPICS, 0)
+        await owners[0].step("take", "", 0)
+        for number, (who, verb, trouble, amount) in enumerate(steps):
+            if number == len(steps) // 2:
+                await shop.send(later)
+            await owners[who].step(verb, trouble, amount)
+            offsets = shop.store.published_offsets(PLACE)
+            for topic in TOPICS:
+                assert offsets.get(topic, 0) >= covered[topic], topic
+                covered[topic] = offsets.get(topic, 0)
+            assert shop.result() == recount(shop, covered)
+        assert shop.went_backwards() == []
+
+    asyncio.run(scenario())
+
+
+def recount(shop: Any, offsets: dict[str, int]) -> dict[str, int]:
+    """Return the sums by key over the log before these offsets."""
+    sums: dict[str, int] = {}
+    for topic, end in offsets.items():
+        for each in _log(shop, topic):
+            if each.offset < end:
+                sums[each.key.decode()] = sums.get(each.key.decode(), 0) + int(each.value)
+    return sums
+
+
+def _log(shop: Any, topic: str) -> list[Any]:
+    return [each for each in shop.bus.records(topic) if each.partition == PLACE]
+
+
+def _places() -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(topic, PLACE) for topic in TOPICS)
