@@ -8,7 +8,7 @@ LOCKS := requirements/installer.txt requirements/all.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status audit bench test unit coverage lint types architecture check schemas lock clean
+.PHONY: help install demo up down status audit bench measure laws simulate test unit coverage lint types architecture check schemas lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -44,6 +44,15 @@ audit: install ## recompute an experiment from the log and compare (ARGS=experim
 
 bench: install ## ingest beside its peers on one core each, with the limit and an exact reference (ARGS="--scale 0.1")
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+measure: install ## memory, restart, pauses, latency, poison, workers (ARGS="--only memory --scale 0.1")
+	@$(BIN)/python -m benchmarks.measure $(ARGS)
+
+laws: install ## the laws of exact streaming, with the examples tried
+	@$(BIN)/python -m benchmarks.laws $(ARGS)
+
+simulate: install ## the statistics' claims by simulation, written to docs/reference/claims.md (ARGS=--quick)
+	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
 test: install ## every test: unit, contract, architecture, integration on a real Kafka and PostgreSQL
 	@$(BIN)/coverage erase

@@ -138,5 +138,5 @@ class Join:
         log.micro[rows] = happened.micro[within]
         beyond = np.flatnonzero(~room)
         self._outcomes.over_conversions += len(beyond)
-        for place in beyond.tolist():
-            self._crowds.offer(int(units[place]), keys[place : place + 1], happened.only([place]))
+        if len(beyond):
+            self._crowds.offer(units[beyond], keys[beyond], happened.only(beyond))

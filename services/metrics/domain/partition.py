@@ -55,7 +55,7 @@ class MetricsPartition:
         facts = decode_batch(topic, batch.values, max(stamps))
         rejected: list[Rejected] = []
         good = cast("list[AnyHotFact]", facts)
-        if any(fact.__class__ is str for fact in facts) or not _all_near(good, stamps):
+        if str in set(map(type, facts)) or not _all_near(good, stamps):
             good, rejected = self._sort_out(batch, facts)
         self._take(topic, good)
         return rejected
