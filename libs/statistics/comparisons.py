@@ -1,5 +1,6 @@
 """A variant against control on one metric, always valid: interval, p-value, harm and its absence."""
 
+import math
 from dataclasses import dataclass, field
 
 from libs.statistics.differences import Arms, NotEnough, arms, relative_lift
@@ -48,18 +49,35 @@ class Answer:
 
 
 def compare(treatment: Sums, control: Sums, question: Question) -> Answer | NotEnough:
-    """Return the evidence, or why there is none: too few units, or no variance anywhere."""
-    fewest = min(treatment.units, control.units)
-    if fewest < question.burn_in_units:
-        return NotEnough(
-            f"{fewest} units in the smaller variant; evidence starts at {question.burn_in_units}"
-        )
-    both = arms(treatment, control, proportion=question.proportion)
-    return both if isinstance(both, NotEnough) else _answer(both, question)
+    """Return the evidence on means or proportions, or why there is none: too few units, or no variance."""
+    few = too_few_units(treatment.units, control.units, question)
+    return few or compare_arms(arms(treatment, control, proportion=question.proportion), question)
 
 
-def _answer(both: Arms, question: Question) -> Answer:
+def compare_arms(both: Arms | NotEnough, question: Question) -> Answer | NotEnough:
+    """Return the same evidence on any two arms: those of `ratios` and `cuped` as well as means.
+
+    `question.proportion` is not asked here; the burn-in and everything else is. Each arm must have a
+    positive variance (`with_floor`). A reason why there are no arms is handed on.
+    """
+    if isinstance(both, NotEnough):
+        return both
+    few = too_few_units(both.treatment.units, both.control.units, question)
+    return few or _answer(both, question)
+
+
+def too_few_units(treatment: int, control: int, question: Question) -> NotEnough | None:
+    """Return why evidence has not started yet; None once it has."""
+    fewest, start = min(treatment, control), max(2, question.burn_in_units)
+    if fewest >= start:
+        return None
+    return NotEnough(f"{fewest} units in the smaller variant; evidence starts at {start}")
+
+
+def _answer(both: Arms, question: Question) -> Answer | NotEnough:
     estimate, variance, units = both.estimate, both.variance, both.units
+    if not (math.isfinite(estimate) and math.isfinite(variance) and variance > 0.0):
+        return NotEnough("the values are too large or too small for a number")
     tuning = question.tuning
     wide = two_sided_radius(variance, units, tuning)
     narrow = one_sided_radius(variance, units, tuning)
@@ -75,7 +93,7 @@ def _answer(both: Arms, question: Question) -> Answer:
         relative=relative,
         log_p=log_p_value(estimate, variance, units, tuning),
         harmful=ceiling < 0.0 if question.better_when_higher else floor > 0.0,
-        worse_than_margin=_worse_than_margin(estimate, relative, question),
+        worse_than_margin=worse_than_margin(estimate, relative, question),
         harm_within_margin=_within_margin(both, question),
     )
 
@@ -84,8 +102,11 @@ def _towards_better(value: float, question: Question) -> float:
     return value if question.better_when_higher else -value
 
 
-def _worse_than_margin(estimate: float, relative: float | None, question: Question) -> bool:
-    """Without a relative estimate any change for the worse is: next to a rate of 0 there is no small harm."""
+def worse_than_margin(estimate: float, relative: float | None, question: Question) -> bool:
+    """Return whether the estimate is worse than the margin allows.
+
+    Without a relative estimate any change for the worse is: next to a rate of 0 there is no small harm.
+    """
     if relative is None:
         return _towards_better(estimate, question) < 0.0
     return _towards_better(relative, question) < -question.margin

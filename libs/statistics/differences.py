@@ -51,6 +51,9 @@ class Arms:
 
     treatment: Arm
     control: Arm
+    shared: float = 0.0
+    """Variance of an error that both means have in common (CUPED's overall mean of x): it cancels in the
+    difference, not in a contrast with another factor than 1."""
 
     @property
     def units(self) -> int:
@@ -74,7 +77,8 @@ class Arms:
         a question about a ratio without dividing by an estimate (Fieller's way).
         """
         estimate = self.treatment.mean - factor * self.control.mean
-        return estimate, self.treatment.mean_variance + factor * factor * self.control.mean_variance
+        variance = self.treatment.mean_variance + factor * factor * self.control.mean_variance
+        return estimate, variance + (1.0 - factor) * (1.0 - factor) * self.shared
 
 
 def arms(treatment: Sums, control: Sums, *, proportion: bool) -> Arms | NotEnough:
@@ -83,11 +87,18 @@ def arms(treatment: Sums, control: Sums, *, proportion: bool) -> Arms | NotEnoug
         return NotEnough("fewer than two units in a variant")
     if proportion:
         least = _proportion(treatment + control).variance
-        return Arms(_at_least(_proportion(treatment), least), _at_least(_proportion(control), least))
-    pooled = (treatment + control).variance
-    if not pooled:
+        return with_floor(_proportion(treatment), _proportion(control), least)
+    return with_floor(mean_arm(treatment), mean_arm(control), (treatment + control).variance or 0.0)
+
+
+def with_floor(treatment: Arm, control: Arm, least: float, shared: float = 0.0) -> Arms | NotEnough:
+    """Return both arms, the variance of each raised to `least`, that of both arms taken together.
+
+    Where that is 0 (or too small for a float) there is no evidence either way.
+    """
+    if not least > 0.0:
         return NotEnough("every unit has the same value")
-    return Arms(_mean(treatment, pooled), _mean(control, pooled))
+    return Arms(_at_least(treatment, least), _at_least(control, least), shared)
 
 
 def _proportion(sums: Sums) -> Arm:
@@ -95,10 +106,11 @@ def _proportion(sums: Sums) -> Arm:
     return Arm(sums.units, sums.converted_units / sums.units, smoothed * (1.0 - smoothed))
 
 
-def _mean(sums: Sums, pooled: float) -> Arm:
+def mean_arm(sums: Sums) -> Arm:
+    """Return the mean and the unbiased variance (which may be 0) of at least two units."""
     mean, variance = sums.mean, sums.variance
     assert mean is not None, "the caller asked for two units"
-    return _at_least(Arm(sums.units, mean, variance or 0.0), pooled)
+    return Arm(sums.units, mean, variance or 0.0)
 
 
 def _at_least(arm: Arm, pooled: float) -> Arm:
@@ -116,14 +128,15 @@ class Lift:
 def relative_lift(both: Arms) -> Lift | NotEnough:
     """Return the lift over control, relative to the size of the control's mean.
 
-    Var(L) = v1 / (n1 m0²) + m1² v0 / (n0 m0⁴). Not identifiable where the control's mean is 0.
+    Var(L) = v1 / (n1 m0²) + m1² v0 / (n0 m0⁴), and (1 - m1/m0)² times an error that both share, over m0².
+    Not identifiable where the control's mean is 0.
     """
     m1, m0 = both.treatment.mean, both.control.mean
     if m0 == 0.0:
         return NotEnough("the control's mean is 0: a relative lift does not exist")
     ratio = m1 / m0
     estimate = (m1 - m0) / abs(m0)
-    variance = (both.treatment.mean_variance + ratio * ratio * both.control.mean_variance) / (m0 * m0)
+    variance = both.contrast(ratio)[1] / m0 / m0
     if not (math.isfinite(estimate) and math.isfinite(variance)):
         return NotEnough("the control's mean is too near 0 for a relative lift")
     return Lift(estimate, variance)

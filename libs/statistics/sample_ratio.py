@@ -7,11 +7,19 @@ Their ratio is a martingale:
     ln BF = ln G(A) - ln G(A + n) + sum( ln G(a_i + n_i) - ln G(a_i) ) - sum( n_i ln theta_i )
 
 with a_i = 1 (every split equally likely), A = sum a_i. min over time of 1 / BF is an always-valid p-value.
-When weights change, a new period begins: Bayes factors of periods multiply, so their logarithms add.
+When weights change, a new period begins: Bayes factors of periods multiply, so their logarithms add. The
+minimum over time is the caller's to keep (`running_log_p`).
+
+For one look at the end there is Pearson's chi-square over the variants with a weight, k - 1 degrees of
+freedom: variants of weight 0 have no expected units and no place in it, a unit there is a leak (`leaks`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from libs.statistics.chi_square import log_chi_square_tail
+from libs.statistics.differences import NotEnough
 
 MISMATCH_P = 0.001
 """Below this p-value a mismatch is reported..."""
@@ -47,3 +55,59 @@ def largest_deviation(observed: Mapping[str, int], shares: Mapping[str, float]) 
     if not total:
         return 0.0
     return max(abs(observed.get(key, 0) / total - share) for key, share in shares.items())
+
+
+@dataclass(frozen=True, slots=True)
+class RatioPeriod:
+    """A time of constant weights, and the units that came in it."""
+
+    weights: Mapping[str, float]
+    observed: Mapping[str, int]
+
+
+def log_bayes_factor_of(periods: Iterable[RatioPeriod]) -> float:
+    """Return ln BF of all periods together, each against its own weights; 0 without any."""
+    return math.fsum(log_bayes_factor(each.observed, expected_shares(each.weights)) for each in periods)
+
+
+def running_log_p(lowest: float, log_factor: float) -> float:
+    """Return ln of the always-valid p-value: `lowest` so far (0 at first), or -ln BF where that is less."""
+    return min(lowest, -max(log_factor, 0.0))
+
+
+def leaks(weights: Mapping[str, float], observed: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the variants that got units since the period began though none were due, sorted.
+
+    Their weight is 0, or they have none. This is no matter of chance: one unit is enough.
+    """
+    found = (key for key, units in observed.items() if units > 0 and weights.get(key, 0.0) <= 0.0)
+    return tuple(sorted(found))
+
+
+LEAST_EXPECTED = 5
+"""Expected units per variant from which the chi-square distribution is near enough (Cochran 1954)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedRatio:
+    """Pearson's test of the split, valid for one look at a size fixed in advance."""
+
+    chi_square: float
+    freedom: int
+    log_p: float
+
+
+def sample_ratio_fixed(observed: Mapping[str, int], weights: Mapping[str, float]) -> FixedRatio | NotEnough:
+    """Return the chi-square test of the units against the weights, or why there is none."""
+    shares = expected_shares(weights)
+    if len(shares) < 2:
+        return NotEnough("fewer than two variants have a weight: there is no split to test")
+    total = sum(observed.get(key, 0) for key in shares)
+    least = total * min(shares.values())
+    if least < LEAST_EXPECTED:
+        return NotEnough(f"{least:.3g} units expected in a variant; the test starts at {LEAST_EXPECTED}")
+    chi_square = math.fsum(
+        (observed.get(key, 0) - total * share) ** 2 / (total * share) for key, share in shares.items()
+    )
+    freedom = len(shares) - 1
+    return FixedRatio(chi_square, freedom, log_chi_square_tail(chi_square, freedom))
