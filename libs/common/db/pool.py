@@ -20,8 +20,9 @@ Connection: TypeAlias = PoolConnectionProxy
 
 CONNECT_TIMEOUT_MS = 10_000
 COMMAND_TIMEOUT_MS = 15_000
-IDLE_IN_TRANSACTION_LIMIT_MS = 30_000
-"""A machine that vanishes in a transaction would otherwise keep its row locks until TCP notices."""
+IDLE_IN_TRANSACTION_LIMIT_MS = 5_000
+"""A machine that vanishes or stands still in a transaction would otherwise keep its row locks until TCP
+notices. Shorter than the session of a group: who takes over its partitions need not wait for the leases."""
 
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,39}")
 

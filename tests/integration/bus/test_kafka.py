@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
 
 import pytest
+from aiokafka import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -13,9 +15,11 @@ from libs.common.bus.control import control_message
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.follow import Follower
 from libs.common.bus.kafka import KafkaBus
+from libs.common.bus.kafka.consumer import KafkaConsumer
+from libs.common.bus.kafka.source import identity, make_consumer
 from libs.common.bus.ports import Message
 from libs.common.clock import SystemClock
-from libs.common.errors import Refused, Retryable
+from libs.common.errors import Fenced, Refused, Retryable
 from libs.common.lifecycle import Stop
 from libs.common.telemetry.health import Health
 from schemas.event import Contract
@@ -72,6 +76,50 @@ async def test_topics_are_as_the_schemas_describe_them(admin: AIOKafkaAdminClien
             assert found["cleanup.policy"] == "compact"
         else:
             assert (found["cleanup.policy"], found["retention.ms"]) == ("delete", str(topic.retention_ms))
+
+
+class Slow(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Takes a second to let go, for which every rebalance has to wait."""
+
+    async def on_partitions_revoked(self, revoked: object) -> None:
+        await asyncio.sleep(1)
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Nothing to do."""
+
+
+async def test_a_commit_during_a_rebalance_causes_no_other(
+    bus: KafkaBus, kafka_bootstrap_servers: str
+) -> None:
+    """A member that commits all the time while another one joins, which takes long, sees the group's
+    generation go up by one, not by two."""
+    group, committed = secrets.token_hex(4), [0]
+    committer, joiner = (bus.consumer(group=group, topics=["exposures"]) for _ in range(2))
+    slow = make_consumer(kafka_bootstrap_servers, client_id="slow", group=group)
+
+    async def read(member: KafkaConsumer) -> None:
+        while True:
+            await member.fetch(timeout_ms=20, max_records=10)
+            if member is committer:
+                with suppress(Fenced):
+                    await member.commit(member.positions())
+                    committed[0] += 1
+
+    async with AsyncExitStack() as undo:
+        for member in (committer, joiner):
+            await member.start()
+            undo.push_async_callback(member.stop)
+            undo.callback(asyncio.ensure_future(read(member)).cancel)
+            if member is committer:
+                slow.subscribe(["exposures"], listener=Slow())
+                await slow.start()
+                undo.push_async_callback(slow.stop)
+                await state(lambda: len(committer.assignment()) == 2)
+                _, before = identity(committer._consumer)
+        await state(lambda: bool(joiner.assignment()))
+        enough = committed[0] + 2
+        await state(lambda: committed[0] >= enough)
+        assert identity(committer._consumer)[1] == before + 1
 
 
 async def test_a_producer_survives_a_batch_that_the_broker_refuses(

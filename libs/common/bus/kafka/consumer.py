@@ -117,6 +117,11 @@ class KafkaConsumer:
         report = self._membership.changed()
         if not offsets.keys() <= self._mine or not self._membership.holds(offsets):
             raise fenced
+        if self._membership.rebalancing:
+            # Sent now, it would wait at the broker behind our request to join, and arrive with a generation
+            # that is over: aiokafka then asks for another rebalance, and all members wait once more.
+            await asyncio.wait({report})
+            return False
         try:
             await consumer.commit({Place(*partition): offset for partition, offset in offsets.items()})
         except CommitFailedError as error:
