@@ -1,15 +1,17 @@
 """Writes a world into Kafka: on the partitions of the product's own partitioner, in large batches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
+from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.world import ConversionFact, ExposureFact, World, definitions
+from benchmarks.world import World, definitions
 from libs.common.bus.kafka import KafkaBus
 from libs.common.bus.partitioner import partition_of
 from libs.common.clock import SystemClock
+from schemas.experiments import Experiment
 from schemas.topics import UNIT_PARTITIONS
 
 EXPOSURES, CONVERSIONS = "exposures", "conversions"
@@ -19,17 +21,37 @@ BATCH_BYTES = 256 * 1024
 _TOPICS = ("exposures", "conversions", "experiments", "dead-letters", "results", "verdicts", "alerts")
 
 
+class Fact(Protocol):
+    """What becomes a record."""
+
+    @property
+    def unit_id(self) -> str:
+        """The key."""
+
+    def to_json(self) -> bytes:
+        """Return the value."""
+
+
 async def fill(servers: str, world: World, small: World) -> None:
     """Create the topics and write both worlds and the definitions of the experiments."""
-    clock = SystemClock()
-    bus = KafkaBus(servers, client_id="benchmark", clock=clock)
-    await bus.admin().ensure_topics(_TOPICS)
+    await prepare(servers, definitions(world.start_ms))
     await create_topics(servers, [SMALL + EXPOSURES, SMALL + CONVERSIONS])
-    now_ms = clock.now_ms()
     for prefix, each in (("", world), (SMALL, small)):
-        await _write(servers, prefix + EXPOSURES, each.exposures, now_ms)
-        await _write(servers, prefix + CONVERSIONS, each.conversions, now_ms)
-    await _define(servers, world.start_ms)
+        await write(servers, prefix + EXPOSURES, each.exposures)
+        await write(servers, prefix + CONVERSIONS, each.conversions)
+
+
+async def prepare(servers: str, experiments: Iterable[Experiment]) -> None:
+    """Create the product's topics and tell of some experiments."""
+    bus = KafkaBus(servers, client_id="benchmark", clock=SystemClock())
+    await bus.admin().ensure_topics(_TOPICS)
+    producer = AIOKafkaProducer(bootstrap_servers=servers)
+    await producer.start()
+    try:
+        for each in experiments:
+            await producer.send_and_wait("experiments", each.to_json(), key=each.experiment_id.encode())
+    finally:
+        await producer.stop()
 
 
 async def create_topics(servers: str, names: Iterable[str]) -> None:
@@ -42,19 +64,9 @@ async def create_topics(servers: str, names: Iterable[str]) -> None:
         await admin.close()
 
 
-async def _define(servers: str, start_ms: int) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=servers)
-    await producer.start()
-    try:
-        for each in definitions(start_ms):
-            await producer.send_and_wait("experiments", each.to_json(), key=each.experiment_id.encode())
-    finally:
-        await producer.stop()
-
-
-async def _write(
-    servers: str, topic: str, facts: Sequence[ExposureFact] | Sequence[ConversionFact], now_ms: int
-) -> None:
+async def write(servers: str, topic: str, facts: Iterable[Fact]) -> None:
+    """Append facts to a topic, in order, stamped with the time of the call."""
+    now_ms = SystemClock().now_ms()
     where = cache(lambda unit_id: partition_of(unit_id.encode(), UNIT_PARTITIONS))
     producer = AIOKafkaProducer(
         bootstrap_servers=servers, max_batch_size=BATCH_BYTES, enable_idempotence=True

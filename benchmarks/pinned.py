@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -19,7 +19,7 @@ MARK: Final = '{"events"'
 _PIN: Final = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends when the harness does
-os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setaffinity(0, map(int, sys.argv[1].split(",")))
 os.execvp(sys.argv[2], sys.argv[2:])
 """
 
@@ -34,9 +34,11 @@ def split_cores() -> tuple[int, frozenset[int]]:
 class Pinned:
     """A program while it runs. Its peak of resident memory is sampled, children not included."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], core: int, log: IO[bytes]):
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], cores: Collection[int], log: IO[bytes]
+    ) -> None:
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _PIN, str(core), *command],
+            [sys.executable, "-c", _PIN, ",".join(map(str, cores)), *command],
             env={**os.environ, **environment},
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -66,6 +68,11 @@ class Pinned:
         finally:
             killer.cancel()
         return ""
+
+    def kill(self) -> None:
+        """End it as a crash does, and return when it is gone."""
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> None:
         """End it, politely first."""
@@ -97,8 +104,17 @@ def pinned(
     command: Sequence[str], environment: Mapping[str, str], *, core: int, log: Path
 ) -> Iterator[Pinned]:
     """Run a program on `core` as long as the block lasts; its stderr goes to `log`."""
-    with log.open("wb") as errors:
-        process = Pinned(command, environment, core, errors)
+    with on_cores(command, environment, cores={core}, log=log) as process:
+        yield process
+
+
+@contextmanager
+def on_cores(
+    command: Sequence[str], environment: Mapping[str, str], *, cores: Collection[int], log: Path
+) -> Iterator[Pinned]:
+    """Run a program on some cores as long as the block lasts; its stderr is added to `log`."""
+    with log.open("ab") as errors:
+        process = Pinned(command, environment, cores, errors)
         try:
             yield process
         finally:

@@ -51,9 +51,7 @@ async def run_shipped(
     """Run it until everything is published; return its figures. `environment` names a server to make a
     database on, and the group to read with."""
     name = environment["METRICS_INGEST_GROUP"].replace("-", "_")
-    server = environment["DATABASE_URL"]
-    await _make_database(server, name)
-    url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    url = await make_database(environment["DATABASE_URL"], name)
     told = {
         **environment,
         "DATABASE_URL": url,
@@ -67,19 +65,21 @@ async def run_shipped(
             if not samples or samples[-1].events < events:
                 seen = samples[-1].events if samples else 0
                 return Outcome(why=f"published {seen} of {events} events: {last_line(log)}")
-            result = await _result(connection)
+            result = await read_result(connection)
             newest = await connection.fetchval(_SNAPSHOTS)
         finally:
             await connection.close()
     return _outcome(samples, result, process.peak_mb, f"{newest} snapshots of a partition")
 
 
-async def _make_database(server: str, name: str) -> None:
+async def make_database(server: str, name: str) -> str:
+    """Create a database on a server and return its URL."""
     connection = await asyncpg.connect(server)
     try:
         await connection.execute(f'CREATE DATABASE "{name}"')
     finally:
         await connection.close()
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
 async def _watch(
@@ -114,7 +114,8 @@ async def _progress(connection: "asyncpg.Connection[asyncpg.Record]") -> _Sample
     )
 
 
-async def _result(connection: "asyncpg.Connection[asyncpg.Record]") -> Truth:
+async def read_result(connection: "asyncpg.Connection[asyncpg.Record]") -> Truth:
+    """Return what ingest has published of the job's experiments."""
     variants = {(row["experiment_id"], row["variant"]): row for row in await connection.fetch(_VARIANTS)}
     sums = {(row["experiment_id"], row["variant"]): row for row in await connection.fetch(_SUMS, METRIC)}
     result: Truth = {}

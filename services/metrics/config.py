@@ -10,13 +10,13 @@ class MetricsSettings(Settings):
 
     metrics_ingest_group: str = Field(default="metrics-ingest", min_length=1)
     metrics_judge_group: str = Field(default="metrics-judge", min_length=1)
-    metrics_publish_interval_ms: int = Field(default=500, ge=10)
+    metrics_publish_interval_ms: int = Field(default=350, ge=10)
     """How often ingest publishes what changed."""
     snapshot_url: str = "postgres"
     """Where ingest's snapshots lie: `postgres`, `file:///folder` that all workers see, or
     `s3://bucket/prefix`."""
     metrics_snapshot_interval_ms: int = Field(default=30_000, ge=100)
-    metrics_judge_interval_ms: int = Field(default=500, ge=10)
+    metrics_judge_interval_ms: int = Field(default=100, ge=10)
     """How often the judge looks for something new."""
     metrics_result_interval_ms: int = Field(default=1_000, ge=0)
     """The least time between two results of one experiment."""

@@ -5,12 +5,14 @@ import hashlib
 import json
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from libs.common.bus.control import cloud_event_headers
 from libs.common.bus.ports import Message, Producer, Record
 from libs.common.clock import Clock
-from libs.common.errors import LineStopped
+from libs.common.errors import LineStopped, Refused, Retryable
 from libs.common.ids import derived_id
 from libs.common.telemetry.names import DEAD_LETTERS, collector
 
@@ -33,6 +35,14 @@ class DeadLetterLimit:
     minimum: int = 1_000
 
 
+class Passage(NamedTuple):
+    """Good records that came by, and the poison after them; None: none came."""
+
+    good: int
+    record: Record | None
+    reason: str = ""
+
+
 class DeadLetters:
     """Buries poison on `dead-letters`. One per line; not for several tasks at once."""
 
@@ -52,12 +62,55 @@ class DeadLetters:
         Raises LineStopped when the limit is reached (this record is then not buried, and must not be
         committed), Retryable when no broker takes it. Burying a record twice gives the same `dead_letter_id`.
         """
-        self._stop_past_the_limit(record, reason)
-        await self._producer.send(dead_letter(record, reason, source=self._source, clock=self._clock))
-        log.warning("buried %s-%d@%d: %s", record.topic, record.partition, record.offset, reason)
-        collector(DEAD_LETTERS).labels(record.topic).inc()
-        self._tally.add(good=False, count=1)
-        self._first_of_run = self._first_of_run or record
+        await self.bury_many([Passage(0, record, reason)])
+
+    async def bury_many(self, passages: Sequence[Passage]) -> int:
+        """Put records away in one go, in order; at least one passage. Returns how many passages are done:
+        fewer than all where a limit or the broker stops at a later one. Raises what `bury` raises where it is
+        the first one."""
+        tally, first_of_run = self._tally.copy(), self._first_of_run
+        letters = self._admit(passages)
+        answers = await self._producer.send_all([letter for letter in letters if letter is not None])
+        failed = [answer for answer in answers if isinstance(answer, Retryable | Refused)]
+        if failed:
+            taken = next(n for n, each in enumerate(answers) if isinstance(each, Retryable | Refused))
+            whole = [number for number, letter in enumerate(letters) if letter is not None][taken]
+            self._tally, self._first_of_run = tally, first_of_run
+            if not taken:
+                raise failed[0]
+            letters = self._admit(passages[:whole])
+        self._tell(passages[: len(letters)])
+        return len(letters)
+
+    def _admit(self, passages: Sequence[Passage]) -> list[Message | None]:
+        """Count passages as far as the limit allows, and return their letters. Raises LineStopped at the
+        first poison."""
+        letters: list[Message | None] = []
+        for good, record, reason in passages:
+            self.passed(good)
+            letter = None
+            if record is not None:
+                try:
+                    self._stop_past_the_limit(record, reason)
+                except LineStopped:
+                    if any(letters):
+                        break
+                    raise
+                letter = dead_letter(record, reason, source=self._source, clock=self._clock)
+                self._tally.add(good=False, count=1)
+                self._first_of_run = self._first_of_run or record
+            letters.append(letter)
+        return letters
+
+    def _tell(self, passages: Sequence[Passage]) -> None:
+        buried = [(each.record, each.reason) for each in passages if each.record is not None]
+        for record, _ in buried:
+            collector(DEAD_LETTERS).labels(record.topic).inc()
+        for record, reason in buried[:1]:
+            others = f", and {len(buried) - 1} more" if len(buried) > 1 else ""
+            log.warning(
+                "buried %s-%d@%d: %s%s", record.topic, record.partition, record.offset, reason, others
+            )
 
     def passed(self, count: int) -> None:
         """Note `count` good records."""
@@ -97,6 +150,13 @@ class _Tally:
         self.total = 0
         self.bad = 0
         self.bad_in_a_row = 0
+
+    def copy(self) -> "_Tally":
+        """Return the same counts, to go back to."""
+        other = _Tally(self._window)
+        other._runs = self._runs.copy()
+        other.total, other.bad, other.bad_in_a_row = self.total, self.bad, self.bad_in_a_row
+        return other
 
     def add(self, *, good: bool, count: int) -> None:
         """Note `count` records of one kind, and forget those that left the window."""

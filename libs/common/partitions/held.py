@@ -3,18 +3,12 @@
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple
+from typing import Generic
 
 from libs.common.bus.batches import Batch
+from libs.common.bus.dead_letters import Passage
 from libs.common.partitions.ports import Lease, PartitionState, PartitionStore, Rejected, RowsT
 from libs.common.telemetry.names import PUBLISH_DURATION, collector
-
-
-class Tally(NamedTuple):
-    """Good records that came before a poisonous one; None: no poison came after them."""
-
-    good: int
-    rejected: Rejected | None
 
 
 @dataclass(slots=True, eq=False)
@@ -30,13 +24,13 @@ class Held(Generic[RowsT]):
     saved: dict[str, int]
     """Topic to the next offset after the last snapshot."""
     snapshot_due_ms: float
-    tallies: deque[Tally] = field(default_factory=deque)
+    passages: deque[Passage] = field(default_factory=deque)
     """What the dead letters have still to hear of, in order."""
     _pending: tuple[dict[str, int], RowsT] | None = None
 
     def fold(self, topic: str, batch: Batch) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
-        `tallies`, unless an owner before us buried it: that was done before its offset was published."""
+        `passages`, unless an owner before us buried it: that was done before its offset was published."""
         new = batch.since(self.offsets[topic])
         if not new:
             return
@@ -49,13 +43,13 @@ class Held(Generic[RowsT]):
             good += place - passed
             passed = place + 1
             if each.record.offset >= known:
-                self.tallies.append(Tally(good, each))
+                self.passages.append(Passage(good, each.record, each.reason))
                 good = 0
-        self.tallies.append(Tally(good + len(new) - passed, None))
+        self.passages.append(Passage(good + len(new) - passed, None))
 
     def buried(self) -> bool:
         """Return True when no poison waits."""
-        return all(tally.rejected is None for tally in self.tallies)
+        return all(passage.record is None for passage in self.passages)
 
     def to_replay(self) -> int:
         """Return how many offsets are still to be read before anything may be published."""

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import islice
 from typing import Generic
 
 from libs.common.bus.batches import Batch
@@ -20,7 +21,7 @@ from libs.common.clock import Clock
 from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
-from libs.common.partitions.held import Tally
+from libs.common.partitions.held import Held
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import PartitionStore, RowsT, StateFactory
@@ -36,6 +37,8 @@ PART = "line"
 """The name of this part in Health."""
 SPARE_AFTER_MS = 10_000
 """A member that got no partition for so long is a spare one, and ready."""
+BURY_AT_ONCE = 500
+"""Dead letters that wait for the broker together."""
 REJOIN_AFTER = 5
 """Fetches that fail in a row before the consumer is built anew."""
 
@@ -159,31 +162,32 @@ class Line(Generic[RowsT]):
     async def _bury(self) -> None:
         """Bury what could not be folded. Until that is done nothing more is read, nor published of it."""
         for held in list(self._own.held.values()):
-            while held.tallies:
-                good, rejected = held.tallies[0]
-                self.dead_letters.passed(good)
-                held.tallies[0] = Tally(0, rejected)
-                if rejected is not None:
-                    await self.dead_letters.bury(rejected.record, rejected.reason)
-                held.tallies.popleft()
+            while held.passages:
+                for _ in range(await self.dead_letters.bury_many(list(islice(held.passages, BURY_AT_ONCE)))):
+                    held.passages.popleft()
 
     async def _publish(self, now_ms: float) -> None:
-        """Publish and snapshot what is due. A store that does not answer holds nobody up: the rows wait, one
-        set for each partition."""
+        """Publish and snapshot what is due: all partitions at once, as each waits for the store many times.
+        A store that does not answer holds nobody up: the rows wait, one set for each partition."""
         self._saver.check()
-        self._trouble = ""
-        for number, held in list(self._own.held.items()):
-            try:
-                await held.publish(self.store)
-            except Fenced as error:
-                self._lose(number, error)
-                continue
-            except Retryable as error:
-                self._trouble = error.message
-                return
-            if now_ms >= held.snapshot_due_ms and self._saver.idle and held.worth_a_snapshot():
+        all_held = list(self._own.held.items())
+        answers = await asyncio.gather(*(self._publish_one(*each) for each in all_held))
+        self._trouble = next(filter(None, answers), "")
+        for number, held in all_held:
+            mine = self._own.held.get(number) is held
+            if mine and now_ms >= held.snapshot_due_ms and self._saver.idle and held.worth_a_snapshot():
                 held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
                 self._saver.save(held)
+
+    async def _publish_one(self, number: int, held: Held[RowsT]) -> str:
+        """Publish one partition; return what is in the way."""
+        try:
+            await held.publish(self.store)
+        except Fenced as error:
+            self._lose(number, error)
+        except Retryable as error:
+            return error.message
+        return ""
 
     async def _renew(self) -> None:
         """Tell the store that we are at work, and learn early of what is ours no more."""

@@ -91,7 +91,7 @@ class Enrolling:
         special = columns.broken_down[place] | ~columns.known[place]
         for number in np.flatnonzero(special & (table.segment[row] != CROSSED)).tolist():
             tally = self._board.tally_at(int(place[number]))
-            attributes = met.facts[int(met.fact[firsts[number]])].attributes
+            attributes = met.facts[int(met.fact[firsts[number]])].attributes or {}
             table.segment[row[number]] = segment_of(tally.plan.breakdowns, attributes)
             if not tally.known:
                 unit = int(self._store.units.key[table.unit[row[number]]])

@@ -3,17 +3,26 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.bus.dead_letters import MAX_VALUE_BYTES, DeadLetterLimit, DeadLetters, _Tally, dead_letter
+from libs.common.bus.dead_letters import (
+    MAX_VALUE_BYTES,
+    DeadLetterLimit,
+    DeadLetters,
+    Passage,
+    _Tally,
+    dead_letter,
+)
 from libs.common.bus.memory import MemoryBus
-from libs.common.bus.ports import Record
+from libs.common.bus.memory.producer import MemoryProducer
+from libs.common.bus.ports import Message, Position, Record
 from libs.common.bus.rules import too_large
 from libs.common.clock import ManualClock
-from libs.common.errors import LineStopped, Retryable
+from libs.common.errors import LineStopped, Refused, Retryable
 
 CLOCK = ManualClock()
 
@@ -150,3 +159,37 @@ def test_the_tally_counts_the_last_records(steps: list[tuple[bool, int]], window
     assert (tally.total, tally.bad) == (len(last), last.count(False))
     run = next((place for place, good in enumerate(reversed(plain)) if good), len(plain))
     assert tally.bad_in_a_row == run
+
+
+async def test_many_are_buried_up_to_the_limit() -> None:
+    """What lies before the record that is too much is buried and done; then the line stops at that one."""
+    bus, letters = await line(DeadLetterLimit(run=2))
+    passages = [Passage(3, poison(0), "bad"), Passage(0, poison(1), "bad"), Passage(0, poison(2), "bad")]
+    assert await letters.bury_many(passages) == 2
+    with pytest.raises(LineStopped, match="offset 2"):
+        await letters.bury_many(passages[2:])
+    assert len(bus.records("dead-letters")) == 2
+
+
+class Forgetful(MemoryProducer):
+    """Takes the first message of many and none of the others."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        super().__init__(bus._cluster, CLOCK)
+
+    async def send_all(self, messages: Sequence[Message]) -> list[Position | Retryable | Refused]:
+        """Send one."""
+        return [*await super().send_all(messages[:1]), *(Retryable("gone") for _ in messages[1:])]
+
+
+async def test_many_are_done_as_far_as_the_broker_took_them() -> None:
+    """The rest is neither done nor counted: tried again one by one it comes nowhere near the limit."""
+    bus = MemoryBus(CLOCK)
+    producer = Forgetful(bus)
+    await producer.start()
+    letters = DeadLetters(producer, source="metrics", clock=CLOCK, limit=DeadLetterLimit(run=3))
+    passages = [Passage(0, poison(0), "bad"), Passage(4, poison(1), "bad"), Passage(0, poison(2), "bad")]
+    assert await letters.bury_many(passages) == 1
+    assert await letters.bury_many(passages[1:]) == 1
+    assert await letters.bury_many([*passages[2:], Passage(5, None)]) == 2
+    assert [json.loads(each.value or b"")["offset"] for each in bus.records("dead-letters")] == [0, 1, 2]

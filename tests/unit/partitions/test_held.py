@@ -113,7 +113,7 @@ async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> 
     held.fold(
         "exposures", Batch.of([record("exposures", offset, value) for offset, value in enumerate(values)])
     )
-    assert [(good, rejected and rejected.record.value) for good, rejected in held.tallies] == [
+    assert [(good, rejected and rejected.value) for good, rejected, _ in held.passages] == [
         (1, b"bad"),
         (2, b"worse"),
         (1, None),
@@ -121,7 +121,7 @@ async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> 
     await held.publish(store)
     assert store.published == {}
     assert not held.worth_a_snapshot()
-    held.tallies.clear()
+    held.passages.clear()
     await held.publish(store)
     assert store.published == {0: [{"unit": 4}]}
 
@@ -131,7 +131,7 @@ async def test_poison_that_an_earlier_owner_buried(counting: Any) -> None:
     lease = Lease(0, 2, None, {}, {"exposures": 1})
     held = held_by(counting(), lease, {"exposures": 0}, {"exposures": 1})
     held.fold("exposures", Batch.of([record("exposures", 0, b"bad"), record("exposures", 1, b"worse")]))
-    assert [rejected and rejected.record.offset for _, rejected in held.tallies] == [1, None]
+    assert [rejected and rejected.offset for _, rejected, _ in held.passages] == [1, None]
 
 
 async def test_gaps_in_the_log(counting: Any, store: Any) -> None:
@@ -139,7 +139,7 @@ async def test_gaps_in_the_log(counting: Any, store: Any) -> None:
     held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
     values = {3: b"1", 5: b"bad", 9: b"1", 10: b"1", 40: b"worse", 41: b"1"}
     held.fold("exposures", Batch.of([record("exposures", offset, value) for offset, value in values.items()]))
-    assert [good for good, _ in held.tallies] == [1, 2, 1]
+    assert [good for good, _, _ in held.passages] == [1, 2, 1]
     assert held.offsets == {"exposures": 42}
 
 
@@ -160,4 +160,4 @@ async def test_poison_costs_what_it_costs(store: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Batch, "__getitem__", lambda self, index: made.append(index) or get(self, index))
     held.fold("exposures", batch)
     assert len(made) == 50
-    assert sum(good for good, _ in held.tallies) == 4_950
+    assert sum(good for good, _, _ in held.passages) == 4_950

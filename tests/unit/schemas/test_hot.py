@@ -61,7 +61,10 @@ PIECES = (
 
 def plain(fact: hot.AnyHotFact | str) -> object:
     """Return a fact as plain values, a reason as "refused"."""
-    return "refused" if isinstance(fact, str) else msgspec.to_builtins(fact)
+    if isinstance(fact, str):
+        return "refused"
+    absent = {"attributes": {}} if isinstance(fact, hot.Exposure | hot.Conversion) else {}
+    return absent | msgspec.to_builtins(fact)
 
 
 def by_pydantic(topic: str, value: bytes | None) -> object:

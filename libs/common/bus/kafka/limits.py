@@ -2,8 +2,9 @@
 
 REQUEST_TIMEOUT_MS = 20_000
 """Of one request. Joining a group is one request and may take as long as a rebalance."""
-SESSION_TIMEOUT_MS = 10_000
-HEARTBEAT_MS = 2_000
+SESSION_TIMEOUT_MS = 6_000
+"""As long as the partitions of a worker that was killed stand still; the least that brokers allow."""
+HEARTBEAT_MS = 1_500
 """A member that joins gets its share after one heartbeat of the others."""
 MAX_POLL_MS = 24 * 60 * 60 * 1_000
 """aiokafka expels members that do not fetch for longer. A process that stands still is found by its own

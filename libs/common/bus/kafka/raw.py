@@ -5,6 +5,7 @@ records have all that a `Batch` needs, so the result of a fetch is unpacked here
 a time, with the same checks: checksum, control batches, and offsets before the one that was asked for.
 """
 
+import weakref
 from collections import OrderedDict
 from typing import Any
 
@@ -20,7 +21,10 @@ class _Unpacking:
     """What one fetch brought of one partition, and how far it was handed out."""
 
     def __init__(self, found: FetchResult) -> None:
-        self._found = found
+        # Both hold megabytes, and would do so until the collector comes by: no cycle with `found`, and none
+        # between the parsed records and the iterator that is not used.
+        self._found: Any = weakref.proxy(found)
+        found._partition_records._records_iterator = None
         self._rest: list[Raw] = []
         self._after = 0
         """The offset after the batch that `_rest` is of."""
