@@ -121,7 +121,7 @@ def test_hot_reads_the_same_values(path: Path) -> None:
     topic = TOPIC_OF[path.parent.name]
     event: Contract = decode(topic, path.read_bytes(), NOW_MS)
     (alone,) = hot.decode_batch(topic, [path.read_bytes()], NOW_MS)
-    absent = {"attributes": {}} if isinstance(alone, hot.Exposure | hot.Conversion) else {}
+    absent: dict[str, Any] = {"attributes": {}} if isinstance(alone, hot.Exposure | hot.Conversion) else {}
     assert absent | msgspec.to_builtins(alone) == event.model_dump()
     everything = of_kind(VALID + INVALID, path.parent.name)
     answers = hot.decode_batch(topic, [each.read_bytes() for each in everything], NOW_MS)

@@ -63,7 +63,7 @@ def plain(fact: hot.AnyHotFact | str) -> object:
     """Return a fact as plain values, a reason as "refused"."""
     if isinstance(fact, str):
         return "refused"
-    absent = {"attributes": {}} if isinstance(fact, hot.Exposure | hot.Conversion) else {}
+    absent: dict[str, Any] = {"attributes": {}} if isinstance(fact, hot.Exposure | hot.Conversion) else {}
     return absent | msgspec.to_builtins(fact)
 
 
