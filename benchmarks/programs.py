@@ -65,17 +65,18 @@ JAVA_FLAGS = (
 )
 
 
-def peer_python() -> str:
-    """Return the interpreter of the environment for `requirements/bench.txt`, made when it is missing."""
+def peer_python(requirements: Path = REQUIREMENTS, name: str = "venv") -> str:
+    """Return the interpreter of the environment of that name for a requirements file, made when it is missing
+    or older. Raises Unavailable."""
     uv = str(Path(sys.executable).with_name("uv"))
-    home, stamp = KEEP / "venv", KEEP / "venv" / "installed.txt"
-    if not REQUIREMENTS.exists():
-        raise Unavailable("requirements/bench.txt is missing")
-    wanted = REQUIREMENTS.read_text()
+    home, stamp = KEEP / name, KEEP / name / "installed.txt"
+    if not requirements.exists():
+        raise Unavailable(f"requirements/{requirements.name} is missing")
+    wanted = requirements.read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
         _build([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
         install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(home / "bin" / "python")]
-        _build([*install, str(REQUIREMENTS)])
+        _build([*install, str(requirements)])
         stamp.write_text(wanted)
     return str(home / "bin" / "python")
 

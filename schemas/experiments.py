@@ -5,10 +5,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from schemas.designs import check_bandit, check_factors
 from schemas.event import Contract
+from schemas.metrics import DAY_MS as DAY_MS
+from schemas.metrics import Direction as Direction
+from schemas.metrics import Metric as Metric
+from schemas.metrics import MetricKind as MetricKind
+from schemas.metrics import MetricRole as MetricRole
 from schemas.names import (
     Count,
-    DurationMs,
     Finite,
     Id,
     Key,
@@ -18,14 +23,16 @@ from schemas.names import (
     ShortText,
     Text,
     TimeMs,
-    Value,
 )
+from schemas.policies import Policy as Policy
+from schemas.policies import RampEvidence as RampEvidence
+from schemas.policies import RampStage as RampStage
 
-DAY_MS = 24 * 60 * 60 * 1_000
 MAX_VARIANTS = 50
 MAX_METRICS = 50
 MAX_BREAKDOWNS = 5
 MAX_NAMED = 50
+MAX_FACTORS = 8
 
 
 class ExperimentState(StrEnum):
@@ -47,6 +54,10 @@ class ExperimentKind(StrEnum):
 
     AB = "ab"
     CHAMPION_CHALLENGER = "champion_challenger"
+    MULTIVARIATE = "multivariate"
+    """Factorial: every variant is one combination of levels of the factors."""
+    BANDIT = "bandit"
+    """Its weights follow its results; there is no ramp."""
 
 
 class Variant(Contract):
@@ -56,60 +67,8 @@ class Variant(Contract):
     weight: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 1.0
     model_version: Key | None = None
     payload: JsonValue = None
-
-
-class MetricKind(StrEnum):
-    """`proportion`: share of units with at least one conversion; `mean`: value per unit."""
-
-    PROPORTION = "proportion"
-    MEAN = "mean"
-
-
-class Direction(StrEnum):
-    """Which way is better."""
-
-    INCREASE = "increase"
-    DECREASE = "decrease"
-
-
-class MetricRole(StrEnum):
-    """`goal`: what the experiment is after; `guardrail`: what must not get worse."""
-
-    GOAL = "goal"
-    GUARDRAIL = "guardrail"
-
-
-class Metric(Contract):
-    """What is measured: conversions named `conversion` within `window_ms` of a unit's first exposure.
-
-    A unit's value y is 1 or 0 for a proportion, else the sum of the values of its conversions, brought within
-    `lower_bound` and `upper_bound` where these are given (winsorising). Its covariate x is the same over the
-    `covariate_window_ms` before its first exposure (CUPED).
-    """
-
-    name: Key
-    conversion: Name
-    kind: MetricKind = MetricKind.PROPORTION
-    direction: Direction = Direction.INCREASE
-    role: MetricRole = MetricRole.GUARDRAIL
-    margin: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.10
-    """A guardrail fails when the relative estimate is worse by more than this, with valid evidence."""
-    window_ms: DurationMs = 7 * DAY_MS
-    lower_bound: Value | None = None
-    """Of a mean: a unit's value below counts as this."""
-    upper_bound: Value | None = None
-    """Of a mean: a unit's value above counts as this."""
-    covariate_window_ms: DurationMs = 0
-    """How far back the covariate looks, without the first exposure's own millisecond; 0: no covariate."""
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        lower, upper = self.lower_bound, self.upper_bound
-        if self.kind is not MetricKind.MEAN and (lower is not None or upper is not None):
-            raise ValueError("lower_bound, upper_bound: only the values of a mean can be winsorised")
-        if lower is not None and upper is not None and lower >= upper:
-            raise ValueError("lower_bound: must lie below upper_bound")
-        return self
+    levels: Annotated[dict[Key, Key], Field(max_length=MAX_FACTORS)] = Field(default_factory=dict)
+    """Of a multivariate experiment: factor to level."""
 
 
 class Breakdown(Contract):
@@ -127,46 +86,6 @@ class Breakdown(Contract):
         if len(set(self.values)) != len(self.values):
             raise ValueError("values: every value may occur once")
         return self
-
-
-class RampEvidence(StrEnum):
-    """What a stage asks before the next.
-
-    `stable`: no evidence of harm; `positive`: evidence that harm stays within the margin.
-    """
-
-    STABLE = "stable"
-    POSITIVE = "positive"
-
-
-class RampStage(Contract):
-    """Traffic share of every non-control variant while the stage lasts, and what ends it."""
-
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-    min_duration_ms: DurationMs
-    min_units: Count = 1_000
-    """Newly exposed units per variant in this stage."""
-    requires: RampEvidence = RampEvidence.POSITIVE
-
-
-DEFAULT_RAMP = (
-    RampStage(share=0.10, min_duration_ms=DAY_MS, requires=RampEvidence.STABLE),
-    RampStage(share=0.25, min_duration_ms=2 * DAY_MS),
-    RampStage(share=0.50, min_duration_ms=3 * DAY_MS),
-)
-
-
-class Policy(Contract):
-    """How evidence turns into action."""
-
-    alpha: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.05
-    tuned_units: Annotated[int, Field(ge=1)] = 5_000
-    """The number of units, all arms together, at which the always-valid interval is tightest."""
-    burn_in_units: Annotated[int, Field(ge=2)] = 100
-    """Units per variant below which there is no evidence."""
-    automatic_rollback: bool = True
-    automatic_ramp: bool = True
-    ramp: Annotated[tuple[RampStage, ...], Field(strict=False, max_length=20)] = DEFAULT_RAMP
 
 
 class ExperimentDefinition(Contract):
@@ -205,6 +124,9 @@ class ExperimentDefinition(Contract):
             raise ValueError("variants: at least one weight must be positive")
         if self.kind is ExperimentKind.CHAMPION_CHALLENGER and self.model is None:
             raise ValueError("model: a champion_challenger experiment names its model")
+        check_factors(self.kind is ExperimentKind.MULTIVARIATE, [each.levels for each in self.variants])
+        if self.kind is ExperimentKind.BANDIT:
+            check_bandit(self.policy, self.metrics, len(self.variants))
         return self
 
 
@@ -247,6 +169,10 @@ class VerdictKind(StrEnum):
     ADVANCE = "advance"
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
+    REALLOCATE = "reallocate"
+    """A bandit: give the variants these weights."""
+    STOP = "stop"
+    """A planned look has answered the question: end it, control serves."""
 
 
 class Evidence(Contract):
@@ -279,6 +205,8 @@ class Verdict(Contract):
     occurred_at_ms: TimeMs
     reason: Text
     evidence: Annotated[tuple[Evidence, ...], Field(strict=False, max_length=MAX_METRICS * 2)] = ()
+    weights: Annotated[dict[Key, Probability], Field(max_length=MAX_VARIANTS)] = Field(default_factory=dict)
+    """Of a reallocation: the share of each variant, the propensity of units that come from now on."""
     offsets: Offsets = Field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ thousands of digits or hundreds of nested arrays, and a field given twice of whi
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, compress
 from operator import attrgetter
 from typing import Annotated, TypeAlias, cast
 
@@ -144,18 +144,23 @@ def decode_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> lis
 def _decode_broken(topic: str, values: Sequence[bytes], now_ms: int) -> list[AnyHotFact | str]:
     """Decode a batch of which some records do not parse; the others are checked as a whole all the same."""
     found: list[AnyHotFact | str] = []
-    parsed: dict[int, AnyHotFact] = {}
+    broken: list[int] = []
     decode_value = _DECODERS[topic]
     for place, value in enumerate(values):
         try:
-            fact = parsed[place] = decode_value(value)
-            found.append(fact)
+            found.append(decode_value(value))
         except _BROKEN as error:
+            broken.append(place)
             found.append(_reason(topic, value, now_ms, str(error)))
-    if not _all_good(topic, list(parsed.values()), [values[place] for place in parsed], now_ms):
-        for place, fact in parsed.items():
-            found[place] = _checked(topic, fact, values[place], now_ms)
-    return found
+    parsed = [True] * len(found)
+    for place in broken:
+        parsed[place] = False
+    facts = cast("list[AnyHotFact]", list(compress(found, parsed)))
+    whole = list(compress(values, parsed))
+    if _all_good(topic, facts, whole, now_ms):
+        return found
+    checked = (_checked(topic, fact, value, now_ms) for fact, value in zip(facts, whole, strict=True))
+    return [next(checked) if good else reason for good, reason in zip(parsed, found, strict=True)]
 
 
 def decode_one(topic: str, value: bytes | None, now_ms: int) -> AnyHotFact | str:

@@ -63,7 +63,11 @@ class SegmentSummary(Contract):
 
 
 class Comparison(Contract):
-    """A variant against control on one metric. Without enough data: no numbers, and `reason` says why."""
+    """A variant against control on one metric. Without enough data: no numbers, and `reason` says why.
+
+    Numbers are those of `method`, which is the policy's. The lift is relative to the size of the control's
+    mean; without bounds, `relative_reason` says why.
+    """
 
     metric: Key
     kind: MetricKind
@@ -83,6 +87,32 @@ class Comparison(Contract):
     alpha: Probability
     method: ShortText
     margin: Finite
+    relative_lower: Finite | None = None
+    relative_upper: Finite | None = None
+    relative_method: ShortText = ""
+    relative_reason: Text = ""
+    adjusted_p_value: Probability | None = None
+    """Corrected for the questions of `family`."""
+    family: ShortText = ""
+    chance_to_beat_control: Probability | None = None
+    expected_loss: Finite | None = None
+    """What choosing the variant costs on average, in units of the metric."""
+    expected_loss_of_control: Finite | None = None
+    variance_reduction: Probability | None = None
+    """Share of the variance that the units' own past explains (CUPED)."""
+    tuned_units: Count | None = None
+    """Of always-valid numbers: the units of all variants together at which they are tightest."""
+    planned_units: Count | None = None
+    """What the method is planned for; units of all variants together."""
+    look: Count | None = None
+    """The planned look that these numbers are of, from 1..."""
+    looks: Count | None = None
+    """...of so many."""
+    bound: Finite | None = None
+    """How many standard errors the look asks for."""
+    crossed: bool | None = None
+    note: Text = ""
+    """What to know before acting on the numbers."""
 
 
 class SampleRatio(Contract):
@@ -92,6 +122,34 @@ class SampleRatio(Contract):
     mismatch: bool
     expected: dict[Key, Probability]
     observed: dict[Key, Count]
+    """Units of the current period..."""
+    periods: Annotated[int, Field(ge=1)] = 1
+    """...of so many: a period ends when the weights or the ramp's stage change. The p-value is of all."""
+
+
+class Effect(Contract):
+    """What a level of a factor does (main effect), or two levels together beyond that (interaction).
+
+    Relative to the mean over all variants, each counting the same. Always-valid, but not corrected for the
+    number of effects.
+    """
+
+    metric: Key
+    levels: dict[Key, Key]
+    """Factor to level: one of a main effect, two of an interaction."""
+    estimate: Finite
+    lower: Finite
+    upper: Finite
+    p_value: Probability
+    alpha: Probability
+    method: ShortText
+
+
+class MissingEffects(Contract):
+    """Why a metric has no effects."""
+
+    metric: Key
+    reason: Text
 
 
 class Result(Contract):
@@ -107,6 +165,10 @@ class Result(Contract):
     multi_variant_units: Count
     summaries: Annotated[tuple[Summary, ...], Field(strict=False)]
     comparisons: Annotated[tuple[Comparison, ...], Field(strict=False)]
+    effects: Annotated[tuple[Effect, ...], Field(strict=False)] = ()
+    """Of a multivariate experiment, for each metric: main effects, then two-way interactions..."""
+    missing_effects: Annotated[tuple[MissingEffects, ...], Field(strict=False)] = ()
+    """...or why there are none."""
     hours: Annotated[tuple[HourCount, ...], Field(strict=False)] = ()
     """The latest hours, at most `MAX_HOURS` and at most `MAX_SERIES` entries in all; older ones are kept in
     metrics' own tables."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from libs.statistics.differences import Arm, NotEnough, arms
+from libs.statistics.differences import Arm, Arms, NotEnough, arms
 from libs.statistics.posterior_pairs import CONTROL_ERRORS, MeanPair, Pair, RatePair
 from libs.statistics.posteriors import MeanPosterior, Posterior, chance_to_be_best, rate_posterior
 from libs.statistics.sums import Sums
@@ -69,7 +69,11 @@ def believe(treatment: Sums, control: Sums, prior: Prior) -> Belief | NotEnough:
     """
     if prior.proportion:
         return _belief(RatePair(rate_posterior(treatment), rate_posterior(control)), prior)
-    both = arms(treatment, control, proportion=False)
+    return believe_arms(arms(treatment, control, proportion=False), prior)
+
+
+def believe_arms(both: Arms | NotEnough, prior: Prior) -> Belief | NotEnough:
+    """Return the same of any two arms, taken as normal: those of `ratios` and `cuped` as well as means."""
     if isinstance(both, NotEnough):
         return both
     return _belief(MeanPair(_of_mean(both.treatment), _of_mean(both.control)), prior)

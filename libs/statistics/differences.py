@@ -19,7 +19,7 @@ from 4,800 to 5,500 at 50/50, and from 8,400 to 14,900 at 90/10.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from libs.statistics.sums import Sums
 
@@ -114,7 +114,7 @@ def mean_arm(sums: Sums) -> Arm:
 
 
 def _at_least(arm: Arm, pooled: float) -> Arm:
-    return replace(arm, variance=max(arm.variance, pooled))
+    return arm if arm.variance >= pooled else Arm(arm.units, arm.mean, pooled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ a number. As rho depends on alpha, so does p.
 import math
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 
 SMALLEST_P = sys.float_info.min
 """What a p-value is shown as when the float cannot hold it: the smallest normal float, never 0."""
@@ -52,6 +53,7 @@ class Tuning:
         return _rho_squared(2 * self.alpha, self.tuned_units)
 
 
+@lru_cache(maxsize=1_024)
 def _rho_squared(alpha: float, tuned_units: int) -> float:
     doubled = -2.0 * math.log(min(alpha, 0.5))
     return (doubled + math.log1p(doubled)) / tuned_units

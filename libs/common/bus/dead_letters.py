@@ -70,6 +70,8 @@ class DeadLetters:
         the first one."""
         tally, first_of_run = self._tally.copy(), self._first_of_run
         letters = self._admit(passages)
+        if not any(letters):
+            return len(letters)
         answers = await self._producer.send_all([letter for letter in letters if letter is not None])
         failed = [answer for answer in answers if isinstance(answer, Retryable | Refused)]
         if failed:

@@ -11,7 +11,6 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import islice
 from typing import Generic
 
 from libs.common.bus.batches import Batch
@@ -21,6 +20,7 @@ from libs.common.clock import Clock
 from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
+from libs.common.partitions.burial import Burial
 from libs.common.partitions.held import Held
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
@@ -37,8 +37,6 @@ PART = "line"
 """The name of this part in Health."""
 SPARE_AFTER_MS = 10_000
 """A member that got no partition for so long is a spare one, and ready."""
-BURY_AT_ONCE = 500
-"""Dead letters that wait for the broker together."""
 REJOIN_AFTER = 5
 """Fetches that fail in a row before the consumer is built anew."""
 
@@ -87,6 +85,7 @@ class Line(Generic[RowsT]):
         self._saver: Saver[RowsT] = Saver(self.store, self._own)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
+        self._burial: Burial[RowsT] = Burial(self.dead_letters, self._own)
         self._lag = Lag()
         self._trouble = ""
         self._orphaned_since_ms: float | None = None
@@ -127,21 +126,24 @@ class Line(Generic[RowsT]):
             await self._finish(consumer)
         finally:
             await self._saver.cancel()
+            await self._burial.cancel()
             self._own.park_all()
             await consumer.stop()
 
     async def _turn(self, consumer: Consumer) -> None:
         """Fetch once, fold it, and do what is due. Raises Retryable when the bus does not answer."""
         self.health.beat()
-        await self._bury()
         records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
         self._own.forget_parked()
         await self._fold(records)
-        await self._bury()
+        await self._burial.end()
         now_ms = self.clock.monotonic_ms()
         if now_ms >= self._publish_due_ms:
             self._publish_due_ms = now_ms + self.settings.publish_interval_ms
+            await self._burial.bury()
             await self._publish(now_ms)
+        else:
+            self._burial.start()
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
             await self._renew()
@@ -158,13 +160,6 @@ class Line(Generic[RowsT]):
                     held.fold(topic, now)
                 collector(EVENTS_IN).labels(topic).inc(len(now))
                 await asyncio.sleep(0)
-
-    async def _bury(self) -> None:
-        """Bury what could not be folded. Until that is done nothing more is read, nor published of it."""
-        for held in list(self._own.held.values()):
-            while held.passages:
-                for _ in range(await self.dead_letters.bury_many(list(islice(held.passages, BURY_AT_ONCE)))):
-                    held.passages.popleft()
 
     async def _publish(self, now_ms: float) -> None:
         """Publish and snapshot what is due: all partitions at once, as each waits for the store many times.
@@ -232,7 +227,8 @@ class Line(Generic[RowsT]):
     async def _finish(self, consumer: Consumer) -> None:
         """Leave as little as possible for the next owner to replay."""
         try:
-            await self._bury()
+            await self._burial.end()
+            await self._burial.bury()
         except Retryable as error:
             log.warning("poison not buried, its partition is left as it is: %s", error.message)
         await self._saver.wait()

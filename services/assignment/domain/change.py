@@ -1,6 +1,7 @@
 """A change of an experiment, with everything that must come to be in the same transaction."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from libs.common.ids import derived_id
 from schemas.experiments import Experiment, Rollback, Variant
@@ -18,6 +19,8 @@ class Order:
     """The verdict that is followed; no verdict is followed twice."""
     variant: str | None = None
     """Of a promotion: the variant that takes over. May be left out where there is only one to choose."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of a reallocation: the new weight of each variant."""
 
 
 @dataclass(frozen=True, slots=True)

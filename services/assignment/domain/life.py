@@ -2,6 +2,7 @@
 
 draft ──start──▶ running ◀──pause/resume──▶ paused
                  running ──advance──▶ running, one stage on
+                 running ──reallocate──▶ running, other weights (a bandit)
 running, paused ──promote──▶ promoted
 running, paused ──roll back──▶ rolled_back
 draft, running, paused ──stop──▶ stopped
@@ -29,6 +30,7 @@ class Verb(StrEnum):
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
     ADVANCE = "advance"
+    REALLOCATE = "reallocate"
 
 
 _DRAFT, _RUNNING, _PAUSED = ExperimentState.DRAFT, ExperimentState.RUNNING, ExperimentState.PAUSED
@@ -42,6 +44,7 @@ LEGAL: Mapping[Verb, tuple[frozenset[ExperimentState], ExperimentState]] = Mappi
         Verb.PROMOTE: (frozenset({_RUNNING, _PAUSED}), ExperimentState.PROMOTED),
         Verb.ROLL_BACK: (frozenset({_RUNNING, _PAUSED}), ExperimentState.ROLLED_BACK),
         Verb.ADVANCE: (frozenset({_RUNNING}), _RUNNING),
+        Verb.REALLOCATE: (frozenset({_RUNNING}), _RUNNING),
     }
 )
 """From which states a verb is legal, and the state it leads to."""

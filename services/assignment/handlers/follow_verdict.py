@@ -1,12 +1,15 @@
 """Follow metrics' advice, where it is about the experiment as it stands and its policy allows it."""
 
 from libs.common.errors import Conflict, Refused
-from schemas.experiments import Experiment, ExperimentState, Verdict, VerdictKind
+from schemas.experiments import Experiment, ExperimentKind, ExperimentState, Verdict, VerdictKind
+from schemas.policies import EarlyStop
 from services.assignment.domain.change import Order
 from services.assignment.domain.coverage import last_stage
 from services.assignment.handlers.advance import advance
 from services.assignment.handlers.promote import promote
+from services.assignment.handlers.reallocate import reallocate
 from services.assignment.handlers.roll_back import roll_back
+from services.assignment.handlers.stop import stop
 from services.assignment.ports import Desk
 
 DECIDED_BY = "metrics"
@@ -15,6 +18,8 @@ _ACTIONS = {
     VerdictKind.ADVANCE: advance,
     VerdictKind.PROMOTE: promote,
     VerdictKind.ROLL_BACK: roll_back,
+    VerdictKind.REALLOCATE: reallocate,
+    VerdictKind.STOP: stop,
 }
 
 
@@ -30,6 +35,7 @@ async def follow_verdict(desk: Desk, verdict: Verdict) -> str:
         verdict.reason,
         verdict_id=verdict.verdict_id,
         variant=verdict.variant,
+        weights=verdict.weights,
     )
     for _ in range(ATTEMPTS):
         experiment = await desk.store.find(verdict.experiment_id)
@@ -58,6 +64,10 @@ def why_ignored(experiment: Experiment | None, verdict: Verdict) -> str:
         return f"it is about revision {verdict.revision}; the experiment is at {experiment.revision}"
     if verdict.kind is VerdictKind.ROLL_BACK:
         return "" if experiment.policy.automatic_rollback else "a person rolls this experiment back"
+    if _asked_for(experiment, verdict.kind):
+        return "" if experiment.state is ExperimentState.RUNNING else f"the experiment is {experiment.state}"
+    if verdict.kind in (VerdictKind.REALLOCATE, VerdictKind.STOP):
+        return f"the experiment's policy does not ask to {verdict.kind}"
     if not experiment.policy.automatic_ramp:
         return "a person moves this experiment on"
     if experiment.state is not ExperimentState.RUNNING:
@@ -66,3 +76,14 @@ def why_ignored(experiment: Experiment | None, verdict: Verdict) -> str:
     if at_last != (verdict.kind is VerdictKind.PROMOTE):
         return f"stage {experiment.stage} is {'the last' if at_last else 'not the last'}"
     return ""
+
+
+def _asked_for(experiment: Experiment, kind: VerdictKind) -> bool:
+    """Is this what the policy asks for at any stage: a bandit's weights, an early stop, an approval?"""
+    policy = experiment.policy
+    if kind is VerdictKind.REALLOCATE:
+        return experiment.kind is ExperimentKind.BANDIT
+    if kind is VerdictKind.STOP:
+        return policy.early_stop is not EarlyStop.NEVER
+    early = policy.early_stop is EarlyStop.PROMOTE
+    return kind is VerdictKind.PROMOTE and (early or policy.approval is not None)

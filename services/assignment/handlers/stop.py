@@ -12,6 +12,6 @@ async def stop(desk: Desk, order: Order) -> Experiment:
     """End an experiment or discard a draft. Raises NotFound, Refused when it has ended, Conflict."""
     experiment = await experiment_of(desk.store, order.experiment_id)
     after = change(experiment, Verb.STOP, Note(order.by, order.reason, desk.clock.now_ms()))
-    await desk.store.save([Change(after)])
+    await desk.store.save([Change(after, verdict_id=order.verdict_id)])
     await after_end(desk, after)
     return after

@@ -1,5 +1,7 @@
 """Ingest's rows in PostgreSQL: written within the line's transaction."""
 
+import json
+
 from libs.common.db.pool import Connection
 from services.metrics.adapters.series import write_series
 from services.metrics.domain.rows import ExperimentRow, PartitionRows
@@ -19,14 +21,15 @@ SET units = excluded.units, exposures = excluded.exposures, conversions = exclud
 """
 _METRICS = """
 INSERT INTO partition_metrics (partition, experiment_id, variant, metric, units, converted_units, total,
-    total_squares, covariate_total, covariate_squares, cross_total)
-SELECT $1, e, v, m, u, c, t::numeric, q::numeric, x::numeric, y::numeric, z::numeric
+    total_squares, covariate_total, covariate_squares, cross_total, sketch)
+SELECT $1, e, v, m, u, c, t::numeric, q::numeric, x::numeric, y::numeric, z::numeric, s::jsonb
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
-    $9::text[], $10::text[], $11::text[]) AS rows (e, v, m, u, c, t, q, x, y, z)
+    $9::text[], $10::text[], $11::text[], $12::text[]) AS rows (e, v, m, u, c, t, q, x, y, z, s)
 ON CONFLICT (experiment_id, variant, metric, partition) DO UPDATE
 SET units = excluded.units, converted_units = excluded.converted_units, total = excluded.total,
     total_squares = excluded.total_squares, covariate_total = excluded.covariate_total,
-    covariate_squares = excluded.covariate_squares, cross_total = excluded.cross_total
+    covariate_squares = excluded.covariate_squares, cross_total = excluded.cross_total,
+    sketch = excluded.sketch
 """
 
 
@@ -77,4 +80,5 @@ async def _write_metrics(connection: Connection, partition: int, rows: tuple[Exp
         [str(each.sums.covariate_total) for each in metrics],
         [str(each.sums.covariate_squares) for each in metrics],
         [str(each.sums.cross) for each in metrics],
+        [json.dumps(each.sketch) for each in metrics],
     )

@@ -7,7 +7,7 @@ import asyncpg
 
 from libs.common.db.pool import Connection
 from libs.statistics.sums import Sums
-from schemas.experiments import Experiment
+from schemas.experiments import Experiment, MetricKind
 from schemas.results import MAX_HOURS
 from services.metrics.adapters.values import from_column
 from services.metrics.domain.rows import SegmentKind
@@ -25,6 +25,12 @@ SELECT variant, metric, sum(units)::bigint AS units, sum(converted_units)::bigin
     sum(covariate_total)::text AS covariate_total, sum(covariate_squares)::text AS covariate_squares,
     sum(cross_total)::text AS cross_total
 FROM partition_metrics WHERE experiment_id = $1 GROUP BY variant, metric
+"""
+_SKETCHES = """
+SELECT variant, metric, key::integer AS bin, sum(value::bigint)::bigint AS units
+FROM partition_metrics, jsonb_each_text(sketch)
+WHERE experiment_id = $1 AND metric = ANY($2::text[])
+GROUP BY variant, metric, key
 """
 # From hour to hour down the key's index, at most $2 steps: the older hours are never touched.
 _HOURS = """
@@ -70,6 +76,7 @@ async def read_totals(
         offsets=await _offsets(connection),
         hours=_by_hour(await connection.fetch(_HOURS, key, MAX_HOURS)),
         segments=await _segments(connection, experiment),
+        sketches=await _sketches(connection, experiment),
     )
 
 
@@ -111,6 +118,17 @@ async def _segments(connection: Connection, experiment: Experiment) -> Mapping[S
         ): Sums(row["units"], row["converted_units"], int(row["total"]), int(row["total_squares"]))
         for row in rows
     }
+
+
+async def _sketches(
+    connection: Connection, experiment: Experiment
+) -> Mapping[tuple[str, str], Mapping[int, int]]:
+    metrics = [each.name for each in experiment.metrics if each.kind is MetricKind.QUANTILE]
+    sketches: dict[tuple[str, str], dict[int, int]] = {}
+    if metrics:
+        for row in await connection.fetch(_SKETCHES, experiment.experiment_id, metrics):
+            sketches.setdefault((row["variant"], row["metric"]), {})[row["bin"]] = row["units"]
+    return sketches
 
 
 async def _offsets(connection: Connection) -> dict[str, int]:

@@ -34,6 +34,11 @@ def of_metric(metric: str, variant: str, number: str) -> Place:
     return (METRIC, metric, VARIANT, variant, number)
 
 
+def of_bin(metric: str, variant: str, key: int | str) -> Place:
+    """Return the place of the number of units in a bin of a quantile's sketch."""
+    return (METRIC, metric, VARIANT, variant, "bin", str(key))
+
+
 def of_hour(hour_ms: int, variant: str, number: str) -> Place:
     """Return the place of a variant's count in the hour that began at `hour_ms`."""
     return (HOUR, str(hour_ms), VARIANT, variant, number)

@@ -17,6 +17,7 @@ from services.metrics.audit.numbers import (
     Numbers,
     Place,
     Segment,
+    of_bin,
     of_hour,
     of_metric,
     of_variant,
@@ -110,6 +111,7 @@ async def _read(connection: Connection, experiment_id: str) -> Published:
         for row in await connection.fetch(statement, experiment_id):
             numbers = published.numbers.setdefault(row["partition"], {})
             numbers.update({place: _exact(row[column]) for place, column in places(dict(row))})
+            numbers.update(_bins(dict(row)))
     return published
 
 
@@ -133,6 +135,12 @@ def _of_variant(row: Row) -> Columns:
 
 def _of_metric(row: Row) -> Columns:
     return ((of_metric(str(row["metric"]), str(row["variant"]), name), name) for name in METRIC_SUMS)
+
+
+def _bins(row: Row) -> Numbers:
+    """Return the bins of a quantile's sketch; no row of anything else has any."""
+    sketch: Mapping[str, int] = json.loads(str(row.get("sketch", "{}")))
+    return {of_bin(str(row["metric"]), str(row["variant"]), key): units for key, units in sketch.items()}
 
 
 def _of_hour(row: Row) -> Columns:

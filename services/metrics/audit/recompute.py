@@ -11,6 +11,8 @@ The rules, which ingest keeps too:
 * Of a unit's conversions the `MAX_CONVERSIONS` earliest by event time, then xxh3 of the id, are kept. One
   counts for a metric when it has its name and happened from the first exposure to `window_ms` later.
 * Values are whole numbers of millionths, rounded half to even.
+* A ratio's x is the sum of the conversions with the denominator's name, in the same window as y.
+* A quantile's value falls into the bin that `libs.statistics.quantile_sketch` says, of units that converted.
 
 Not here, as they depend on what else a partition holds: ingest's limits on units and experiments, what it
 forgets of units that are exposed later than the declared lateness, and of experiments that ended long ago.
@@ -24,6 +26,7 @@ from typing import TypeAlias
 
 from xxhash import xxh3_64_intdigest
 
+from libs.statistics.quantile_sketch import bin_of
 from schemas.experiments import Breakdown, Experiment, Metric, MetricKind
 from services.metrics.audit.events import Attribute, Did, Met
 from services.metrics.audit.numbers import (
@@ -31,6 +34,7 @@ from services.metrics.audit.numbers import (
     MULTI_VARIANT_UNITS,
     Place,
     Segment,
+    of_bin,
     of_hour,
     of_metric,
     of_variant,
@@ -138,7 +142,7 @@ def _count_unit(numbers: Recount, experiment: Experiment, first: Met, done: Sequ
     numbers[of_variant(variant, "units")] += 1
     numbers[of_hour(_hour_ms(first.at_ms), variant, "units")] += 1
     for each in done:
-        if any(_counts(each, metric, first) for metric in experiment.metrics):
+        if any(_matters(each, metric, first) for metric in experiment.metrics):
             numbers[of_variant(variant, "conversions")] += 1
             numbers[of_hour(_hour_ms(each.at_ms), variant, "conversions")] += 1
     segments = [_segment(breakdown, first) for breakdown in experiment.breakdowns]
@@ -146,6 +150,8 @@ def _count_unit(numbers: Recount, experiment: Experiment, first: Met, done: Sequ
         sums = _sums(metric, first, done)
         for number, amount in sums.items():
             numbers[of_metric(metric.name, variant, number)] += amount
+        if metric.kind is MetricKind.QUANTILE and sums["converted_units"]:
+            numbers[of_bin(metric.name, variant, bin_of(sums["total"]))] += 1
         for segment in segments:
             for number in ("units", "converted_units", "total", "total_squares"):
                 numbers[segment.of_metric(metric.name, variant, number)] += sums[number]
@@ -154,8 +160,9 @@ def _count_unit(numbers: Recount, experiment: Experiment, first: Met, done: Sequ
 def _sums(metric: Metric, first: Met, done: Sequence[Did]) -> dict[str, int]:
     """Return what one unit adds to a metric's sums."""
     after = [each.value for each in done if _counts(each, metric, first)]
-    before = [each.value for each in done if _precedes(each, metric, first)]
-    y, x = _value(metric, after), _value(metric, before)
+    of_x = _divides if metric.kind is MetricKind.RATIO else _precedes
+    beside = [each.value for each in done if of_x(each, metric, first)]
+    y, x = _value(metric, after), _value(metric, beside)
     return {
         "units": 1,
         "converted_units": int(bool(after)),
@@ -167,8 +174,24 @@ def _sums(metric: Metric, first: Met, done: Sequence[Did]) -> dict[str, int]:
     }
 
 
+def _matters(done: Did, metric: Metric, first: Met) -> bool:
+    return _counts(done, metric, first) or _divides(done, metric, first)
+
+
 def _counts(done: Did, metric: Metric, first: Met) -> bool:
-    return done.name == metric.conversion and 0 <= done.at_ms - first.at_ms <= metric.window_ms
+    return done.name == metric.conversion and _is_within(done, metric, first)
+
+
+def _divides(done: Did, metric: Metric, first: Met) -> bool:
+    return (
+        metric.kind is MetricKind.RATIO
+        and done.name == metric.denominator
+        and _is_within(done, metric, first)
+    )
+
+
+def _is_within(done: Did, metric: Metric, first: Met) -> bool:
+    return 0 <= done.at_ms - first.at_ms <= metric.window_ms
 
 
 def _precedes(done: Did, metric: Metric, first: Met) -> bool:
@@ -181,6 +204,8 @@ def _value(metric: Metric, values: Sequence[float]) -> int:
         return 0
     if metric.kind is MetricKind.PROPORTION:
         return MICRO
+    if metric.kind is MetricKind.COUNT:
+        return len(values) * MICRO
     total = sum(map(micro, values))
     if metric.lower_bound is not None:
         total = max(total, micro(metric.lower_bound))

@@ -1,61 +1,65 @@
 """From evidence to advice: roll back, advance, promote, or hold with the reason."""
 
-from dataclasses import dataclass
-
 from libs.statistics.comparisons import Answer
 from libs.statistics.differences import NotEnough
 from schemas.experiments import (
     Direction,
-    Evidence,
     Experiment,
+    ExperimentKind,
     ExperimentState,
     MetricRole,
     RampEvidence,
     VerdictKind,
 )
-from services.metrics.domain.evidence import Compared, to_evidence
+from services.metrics.domain.approval import approve
+from services.metrics.domain.early_stop import stop_early
+from services.metrics.domain.evidence import Compared
 from services.metrics.domain.ramp import StageProgress
+from services.metrics.domain.reallocation import reallocate
+from services.metrics.domain.situation import Advice, Situation
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What metrics would do, about which variant, and why."""
+def advise(at: Situation) -> Advice | None:
+    """Return the advice; None for an experiment that is not live, about which nothing is left to decide.
 
-    kind: VerdictKind
-    variant: str
-    reason: str
-    evidence: tuple[Evidence, ...] = ()
-
-
-def advise(experiment: Experiment, compared: tuple[Compared, ...], progress: StageProgress) -> Advice | None:
-    """Return the advice; None for an experiment that is not live, about which nothing is left to decide."""
+    A breached guardrail comes first, then a bandit's weights, an early stop, an approval, the ramp.
+    """
+    experiment = at.experiment
     if not experiment.live:
         return None
-    breaches = [each for each in compared if each.breached]
+    breaches = [each for each in at.compared if each.breached]
     if breaches:
-        return _roll_back(experiment, breaches)
-    guards = [each for each in compared if each.is_guardrail and _has_traffic(experiment, each.variant)]
+        return _roll_back(at, breaches)
+    guards = [each for each in at.compared_with_traffic if each.is_guardrail]
+    if experiment.kind is ExperimentKind.BANDIT:
+        return _or_hold(at, reallocate(at))
+    early = stop_early(at)
+    if early is not None:
+        return early
+    waits = "" if experiment.policy.approval is None else approve(at, guards)
+    if isinstance(waits, Advice):
+        return waits
+    progress = at.progress
     obstacle = _no_ramp(experiment, progress) or _too_early(progress) or _no_evidence(guards, progress)
     if obstacle:
-        return Advice(VerdictKind.HOLD, first_treatment(experiment), obstacle)
-    return _go_on(experiment, compared, guards, progress)
+        return _or_hold(at, f"{waits}; {obstacle}" if waits else obstacle)
+    if progress.is_last and waits:
+        return _or_hold(at, waits)
+    return _go_on(at, guards)
 
 
-def first_treatment(experiment: Experiment) -> str:
-    """Return the first variant that is not control: there are at least two variants."""
-    return next(each.key for each in experiment.variants if each.key != experiment.control)
+def _or_hold(at: Situation, found: Advice | str) -> Advice:
+    if isinstance(found, Advice):
+        return found
+    return Advice(VerdictKind.HOLD, at.first_treatment, found[:2_000])
 
 
-def _has_traffic(experiment: Experiment, variant: str) -> bool:
-    return experiment.variant(variant).weight > 0
-
-
-def _roll_back(experiment: Experiment, breaches: list[Compared]) -> Advice:
+def _roll_back(at: Situation, breaches: list[Compared]) -> Advice:
     worst = max(breaches, key=_badness)
     reason = "; ".join(breach_in_words(each) for each in breaches)[:1_800]
-    if not experiment.policy.automatic_rollback:
+    if not at.experiment.policy.automatic_rollback:
         return Advice(VerdictKind.HOLD, worst.variant, f"automatic rollback is off, but: {reason}")
-    return Advice(VerdictKind.ROLL_BACK, worst.variant, reason, _evidence(breaches, experiment.policy.alpha))
+    return Advice(VerdictKind.ROLL_BACK, worst.variant, reason, at.evidence(breaches))
 
 
 def _badness(each: Compared) -> float:
@@ -100,29 +104,23 @@ def _no_evidence(guards: list[Compared], progress: StageProgress) -> str:
     return ""
 
 
-def _go_on(
-    experiment: Experiment, compared: tuple[Compared, ...], guards: list[Compared], progress: StageProgress
-) -> Advice:
+def _go_on(at: Situation, guards: list[Compared]) -> Advice:
+    progress = at.progress
     assert progress.stage is not None, "asked only in a stage"
     required = "no evidence of harm" if progress.stage.requires is RampEvidence.STABLE else "harm is excluded"
     reason = (
-        f"stage {experiment.stage}: {progress.elapsed_ms} ms, {progress.fewest_new_units} or more new units "
-        f"per variant, and {required} on {', '.join(sorted({each.metric.name for each in guards}))}"
+        f"stage {at.experiment.stage}: {progress.elapsed_ms} ms, {progress.fewest_new_units} or more new "
+        f"units per variant, and {required} on {', '.join(sorted({each.metric.name for each in guards}))}"
     )
-    evidence = _evidence(guards, experiment.policy.alpha)
+    kind, variant = VerdictKind.ADVANCE, at.first_treatment
     if progress.is_last:
-        best = _best_treatment(experiment, compared)
-        return Advice(VerdictKind.PROMOTE, best, reason[:2_000], evidence)
-    return Advice(VerdictKind.ADVANCE, first_treatment(experiment), reason[:2_000], evidence)
+        kind, variant = VerdictKind.PROMOTE, _best_treatment(at)
+    return Advice(kind, variant, reason[:2_000], at.evidence(guards))
 
 
-def _best_treatment(experiment: Experiment, compared: tuple[Compared, ...]) -> str:
+def _best_treatment(at: Situation) -> str:
     """Of several variants that may be promoted: the best on the first goal, or else the first guardrail."""
-    judged = [
-        each
-        for each in compared
-        if isinstance(each.answer, Answer) and _has_traffic(experiment, each.variant)
-    ]
+    judged = [each for each in at.compared_with_traffic if isinstance(each.answer, Answer)]
     goals = [each for each in judged if each.metric.role is MetricRole.GOAL] or judged
     same = [each for each in goals if each.metric.name == goals[0].metric.name]
     return max(same, key=_goodness).variant
@@ -141,11 +139,6 @@ def breach_in_words(each: Compared) -> str:
     return (
         f"{each.metric.name} of {each.variant} is {change} than {each.control} (margin "
         f"{each.metric.margin:.0%}); difference {answer.estimate:.4g}, always-valid bounds "
-        f"{answer.floor:.4g} to {answer.ceiling:.4g}, {each.units} and {each.control_units} units"
+        f"{answer.floor:.4g} to {answer.ceiling:.4g}, {each.units} and {each.control_units} units; "
+        f"proved by: {each.proved_by}"
     )
-
-
-def _evidence(compared: list[Compared], alpha: float) -> tuple[Evidence, ...]:
-    return tuple(
-        to_evidence(each, each.answer, alpha) for each in compared if isinstance(each.answer, Answer)
-    )[:100]

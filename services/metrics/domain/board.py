@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from schemas.experiments import MetricKind
 from services.metrics.domain.columns import I64, NONE, U64, Mask, Rows
 from services.metrics.domain.definitions import MetricPlan
 from services.metrics.domain.hashing import hash_of
@@ -22,6 +23,13 @@ class Metrics:
     window_ms: I64
     covariate_window_ms: I64
     proportion: Mask
+    count: Mask
+    quantile: Mask
+    ratio: Mask
+    denominator: U64
+    """Hash of the name of the conversions that a ratio divides by; means nothing for other kinds."""
+    kinds: frozenset[MetricKind]
+    """All that occur: what only some kinds need is not done where there are none."""
     lower: I64
     upper: I64
     """In micro-units; where a bound is not given, the least and the greatest number of 64 bits."""
@@ -135,8 +143,17 @@ def _metrics(plans: tuple[MetricPlan, ...]) -> Metrics:
         name=np.array([each.conversion_hash for each in plans], np.uint64),
         window_ms=np.array([each.window_ms for each in plans], np.int64),
         covariate_window_ms=np.array([each.covariate_window_ms for each in plans], np.int64),
-        proportion=np.array([each.proportion for each in plans], bool),
+        proportion=_are(MetricKind.PROPORTION, plans),
+        count=_are(MetricKind.COUNT, plans),
+        quantile=_are(MetricKind.QUANTILE, plans),
+        ratio=_are(MetricKind.RATIO, plans),
+        denominator=np.array([each.denominator_hash for each in plans], np.uint64),
+        kinds=frozenset(each.kind for each in plans),
         lower=np.array([_LEAST if each.lower is None else each.lower for each in plans], np.int64),
         upper=np.array([_GREATEST if each.upper is None else each.upper for each in plans], np.int64),
         plans=plans,
     )
+
+
+def _are(kind: MetricKind, plans: tuple[MetricPlan, ...]) -> Mask:
+    return np.array([each.kind is kind for each in plans], bool)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from libs.statistics.quantile_sketch import bins_of
 from libs.statistics.sums import MICRO
+from schemas.experiments import MetricKind
 from services.metrics.domain.board import Board
 from services.metrics.domain.columns import I64, U64, Mask, Rows
 from services.metrics.domain.exact import (
@@ -28,7 +30,9 @@ from services.metrics.domain.tallies import CONVERSIONS, EXPOSURES, HOUR_MS, UNI
 
 _AT_ONCE = 8_192
 """Enrolments that are counted in at a time: their pairs with conversions must fit into memory."""
-_SEGMENT_BITS, _METRIC_BITS, _HOUR_BITS = 29, 6, 32
+_SEGMENT_BITS, _METRIC_BITS, _HOUR_BITS, _BIN_BITS = 29, 6, 32, 16
+_MIDDLE_BIN = 1 << (_BIN_BITS - 1)
+"""Added to a bin, which may be negative, to make it one of so many bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class _Worth:
-    """What enrolments come to in a metric: whether they converted, y and x."""
+    """What enrolments come to in a metric: whether they converted, y and x; a ratio's x is the sum of its
+    denominator."""
 
     converted: I64
     y: Whole
@@ -127,6 +132,7 @@ class Counting:
     def _credit(self, pairs: Pairs, happened: Happened, sign: int) -> None:
         """Move values and tallies by pairs of live enrolments."""
         columns, table = self._board.columns, self._store.enrolments
+        plans = columns.rows
         place = table.place[pairs.enrolment].astype(np.int64)
         elapsed_ms = happened.at_ms[pairs.conversion] - table.at_ms[pairs.enrolment]
         name, metrics, first = (
@@ -138,12 +144,16 @@ class Counting:
         for index in range(int(metrics.max(initial=0))):
             wanted = np.flatnonzero(metrics > index)
             row = first[wanted] + index
-            matches = columns.rows.name[row] == name[wanted]
+            matches = plans.name[row] == name[wanted]
+            if MetricKind.RATIO in plans.kinds:
+                matches |= plans.ratio[row] & (plans.denominator[row] == name[wanted])
             wanted, row = wanted[matches], row[matches]
             since_ms = elapsed_ms[wanted]
-            after = (since_ms >= 0) & (since_ms <= columns.rows.window_ms[row])
-            near = after | ((since_ms < 0) & (since_ms >= -columns.rows.covariate_window_ms[row]))
+            after = (since_ms >= 0) & (since_ms <= plans.window_ms[row])
+            near = after | ((since_ms < 0) & (since_ms >= -plans.covariate_window_ms[row]))
             counted[wanted[after]] = True
+            if MetricKind.RATIO in plans.kinds:
+                after &= plans.name[row] == name[wanted]
             wanted, after, row = wanted[near], after[near], row[near]
             if len(wanted):
                 micro = happened.micro[pairs.conversion[wanted]]
@@ -154,7 +164,8 @@ class Counting:
             variant.hour(hour)[CONVERSIONS] += sign * count
 
     def _move(self, rows: Rows, index: int, metrics: I64, micro: Whole, after: Mask, sign: int) -> None:  # noqa: PLR0913
-        """Add conversions to the values of enrolments in one metric, and what that changes to the tallies."""
+        """Add conversions to the values of enrolments in one metric, and what that changes to the tallies.
+        They belong to y where `after` says so, to x elsewhere."""
         table = self._store.enrolments
         owners, where, inverse = np.unique(rows, return_index=True, return_inverse=True)
         metrics = metrics[where]
@@ -169,6 +180,18 @@ class Counting:
             variant = self._board.homes[key >> _SEGMENT_BITS]
             variant.add(key & ((1 << _SEGMENT_BITS) - 1), index, change)
             variant.tally.changed = True
+        if MetricKind.QUANTILE in self._board.columns.rows.kinds:
+            chosen = self._board.columns.rows.quantile[metrics]
+            self._move_in_sketches(place, index, was, chosen, -1)
+            self._move_in_sketches(place, index, now, chosen, 1)
+
+    def _move_in_sketches(self, place: I64, index: int, worth: _Worth, chosen: Mask, sign: int) -> None:
+        """Count the values of the chosen enrolments that have converted in (1) or out (-1) of their bins."""
+        converted = np.flatnonzero(chosen & (worth.converted > 0))
+        bins = bins_of(worth.y[converted]) + _MIDDLE_BIN
+        for key, count in _counted((place[converted] << _BIN_BITS) | bins):
+            number = (key & ((1 << _BIN_BITS) - 1)) - _MIDDLE_BIN
+            self._board.homes[key >> _BIN_BITS].add_to_sketch(index, number, sign * count)
 
     def _worth(self, values: I64, metrics: I64) -> _Worth:
         table = self._store.values
@@ -184,6 +207,8 @@ class Counting:
             each = zip(metrics.tolist(), count.tolist(), total.tolist(), strict=True)
             return narrowed(np.array([rows.plans[m].value(n, found) for m, n, found in each], object))
         found = np.clip(total, rows.lower[metrics], rows.upper[metrics])
+        if MetricKind.COUNT in rows.kinds:
+            found = np.where(rows.count[metrics], count.astype(np.int64) * MICRO, found)
         return np.where(count == 0, 0, np.where(rows.proportion[metrics], MICRO, found))
 
     def _add_to_values(self, values: I64, inverse: I64, micro: Whole, after: Mask, sign: int) -> None:

@@ -15,23 +15,29 @@ class MetricPlan:
     conversion: str
     window_ms: int
     """Conversions count from the first exposure's event time to this much later, both ends included."""
-    proportion: bool
+    kind: MetricKind
     lower: int | None = None
     """In micro-units, as `upper`: a unit's value is brought within these."""
     upper: int | None = None
     covariate_window_ms: int = 0
+    denominator: str | None = None
+    """Of a ratio: the conversions whose sum takes the covariate's place."""
     conversion_hash: int = field(init=False)
+    denominator_hash: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Hash the name once."""
+        """Hash the names once."""
         object.__setattr__(self, "conversion_hash", hash_of(self.conversion))
+        object.__setattr__(self, "denominator_hash", hash_of(self.denominator or ""))
 
     def value(self, count: int, total: int) -> int:
         """Return the value, in micro-units, of a unit with so many conversions of this sum."""
         if not count:
             return 0
-        if self.proportion:
+        if self.kind is MetricKind.PROPORTION:
             return MICRO
+        if self.kind is MetricKind.COUNT:
+            return count * MICRO
         if self.lower is not None and total < self.lower:
             return self.lower
         if self.upper is not None and total > self.upper:
@@ -62,10 +68,11 @@ def plan_of(experiment: Experiment) -> Plan:
             name=each.name,
             conversion=each.conversion,
             window_ms=each.window_ms,
-            proportion=each.kind is MetricKind.PROPORTION,
+            kind=each.kind,
             lower=None if each.lower_bound is None else to_micro(each.lower_bound),
             upper=None if each.upper_bound is None else to_micro(each.upper_bound),
             covariate_window_ms=each.covariate_window_ms,
+            denominator=each.denominator,
         )
         for each in experiment.metrics
     )

@@ -15,7 +15,7 @@ from msgspec import MsgspecError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from libs.common.errors import Misconfigured
-from schemas.experiments import Breakdown
+from schemas.experiments import Breakdown, MetricKind
 from services.metrics.domain.board import Board
 from services.metrics.domain.definitions import MetricPlan, Plan
 from services.metrics.domain.join import Join
@@ -32,10 +32,11 @@ class MetricDump(Struct, array_like=True):
     name: str
     conversion: str
     window_ms: int
-    proportion: bool
+    kind: MetricKind
     lower: int | None
     upper: int | None
     covariate_window_ms: int
+    denominator: str | None
 
 
 class CellDump(Struct, array_like=True):
@@ -58,6 +59,8 @@ class VariantDump(Struct, array_like=True):
     hours: list[tuple[int, int, int, int]]
     """Hour since 1970, units, exposures, conversions."""
     cells: list[CellDump]
+    sketches: dict[int, dict[int, int]]
+    """By the metric's place in the plan: units by bin."""
 
 
 class TallyDump(Struct, array_like=True):
@@ -217,10 +220,11 @@ def _tally_dump(tally: ExperimentTally) -> TallyDump:
                 each.name,
                 each.conversion,
                 each.window_ms,
-                each.proportion,
+                each.kind,
                 each.lower,
                 each.upper,
                 each.covariate_window_ms,
+                each.denominator,
             )
             for each in tally.plan.metrics
         ],
@@ -241,6 +245,7 @@ def _variant_dump(variant: VariantTally) -> VariantDump:
             CellDump(breakdown, digit, cell.units, _texts(cell.metrics))
             for (breakdown, digit), cell in variant.cells.items()
         ],
+        variant.sketches,
     )
 
 
@@ -248,7 +253,14 @@ def _load_tally(board: Board, dump: TallyDump) -> None:
     plan = Plan(
         tuple(
             MetricPlan(
-                m.name, m.conversion, m.window_ms, m.proportion, m.lower, m.upper, m.covariate_window_ms
+                m.name,
+                m.conversion,
+                m.window_ms,
+                m.kind,
+                m.lower,
+                m.upper,
+                m.covariate_window_ms,
+                m.denominator,
             )
             for m in dump.metrics
         ),
@@ -261,7 +273,7 @@ def _load_tally(board: Board, dump: TallyDump) -> None:
         variant = board.homes[each.place] = VariantTally(each.key, each.place, tally)
         board.put(tally, variant)
         variant.units, variant.exposures, variant.conversions = each.counts
-        variant.metrics = _numbers(each.metrics)
+        variant.metrics, variant.sketches = _numbers(each.metrics), each.sketches
         variant.hours = {number: [*counts, 0] for number, *counts in each.hours}
         for cell_dump in each.cells:
             cell = variant.cells[cell_dump.breakdown, cell_dump.digit] = Cell(0)

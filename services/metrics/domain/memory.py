@@ -19,14 +19,40 @@ class StageMemory(msgspec.Struct, frozen=True):
 
 
 class RatioMemory(msgspec.Struct, frozen=True):
-    """A period of constant weights in the sample-ratio test."""
+    """A period of constant weights, within one ramp stage, in the sample-ratio test."""
 
     weights: dict[str, float]
     units_before: Units
+    """When the period began."""
     log_bayes_factor_before: float = 0.0
     """Of the periods that are over: Bayes factors multiply."""
     log_p: float = 0.0
     """The smallest ever."""
+    stage: int = 0
+    periods: int = 1
+    """How many there were, this one included."""
+    units_at_weights: Units = {}
+    """When these weights began: leaks are counted from there."""
+    settles_at_ms: int = 0
+    """Until event time is here, units that come are not tested: clients may still follow the old weights."""
+    reweighted: bool = False
+    """The weights are not those that the experiment began with."""
+
+
+class LookMemory(msgspec.Struct, frozen=True):
+    """The planned looks of one comparison, and the numbers of the last one."""
+
+    plan: str
+    """Names the plan: another one begins anew."""
+    units: tuple[int, ...]
+    """Of all variants together, at each look."""
+    bound: float
+    crossed: bool
+    log_p: float
+    difference: tuple[float, float, float]
+    """Estimate, lower, upper; so is the lift."""
+    lift: tuple[float, float, float] | None
+    lift_reason: str
 
 
 class OpenAlert(msgspec.Struct, frozen=True):
@@ -51,6 +77,12 @@ class JudgeMemory(msgspec.Struct, frozen=True):
     ratio: RatioMemory | None = None
     log_p: dict[str, float] = {}
     """Running minimum of the always-valid p-value, per question (see `evidence.question_key`)."""
+    looks: dict[str, LookMemory] = {}
+    """Of a group-sequential policy, per question."""
+    reallocated_at_ms: int = 0
+    """When a bandit's weights were last advised..."""
+    reallocations: int = 0
+    """...and how often."""
     alerts: dict[str, OpenAlert] = {}
     """Open episodes by subject within the experiment, such as `guardrail/errors/challenger`."""
     episodes: dict[str, int] = {}

@@ -64,18 +64,22 @@ class MetricsPartition:
         self, batch: Batch, facts: Sequence[AnyHotFact | str]
     ) -> tuple[list[AnyHotFact], list[Rejected]]:
         """Return the good ones and the poison of a batch that has some, or events far from their stamps."""
-        good: list[AnyHotFact] = []
-        rejected = []
+        poison = [place for place, fact in enumerate(facts) if fact.__class__ is str]
+        rejected = [Rejected(batch[place], str(facts[place])) for place in poison]
+        good = cast("list[AnyHotFact]", [fact for fact in facts if fact.__class__ is not str])
+        if not good or _all_near(good, batch.timestamps_ms):
+            return good, rejected
+        near: list[AnyHotFact] = []
         for place, (fact, stamp_ms) in enumerate(zip(facts, batch.timestamps_ms, strict=True)):
             if isinstance(fact, str):
-                rejected.append(Rejected(batch[place], fact))
-            elif fact.occurred_at_ms > stamp_ms + MAX_AHEAD_MS:
+                continue
+            if fact.occurred_at_ms > stamp_ms + MAX_AHEAD_MS:
                 rejected.append(Rejected(batch[place], TOO_FAR_AHEAD))
             elif fact.occurred_at_ms < stamp_ms - MAX_BEHIND_MS:
                 self._outcomes.too_old += 1
             else:
-                good.append(fact)
-        return good, rejected
+                near.append(fact)
+        return near, rejected
 
     def _take(self, topic: str, facts: Sequence[AnyHotFact]) -> None:
         if topic == "exposures":

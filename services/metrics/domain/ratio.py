@@ -1,20 +1,34 @@
-"""The sample-ratio test over an experiment's periods of constant weights, and units where none may be."""
+"""The sample-ratio test over an experiment's periods, and units where none may be.
+
+A period has constant weights and lies within one ramp stage. Bayes factors of periods multiply, so their
+logarithms add; the p-value is of all of them together.
+
+Clients hear of new weights when they next ask, and events lag: a period with new weights is tested from a
+minute of event time after the change on.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from libs.statistics.sample_ratio import (
     MISMATCH_DEVIATION,
     MISMATCH_P,
     expected_shares,
     largest_deviation,
+    leaks,
     log_bayes_factor,
+    running_log_p,
 )
 from libs.statistics.sequences import shown_p_value
 from schemas.experiments import Experiment
 from schemas.results import SampleRatio
 from services.metrics.domain.memory import RatioMemory, Units
 from services.metrics.domain.totals import ExperimentTotals
+
+SETTLE_MS = 60_000
+"""How long clients may take to follow new weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +37,71 @@ class RatioFinding:
 
     sample_ratio: SampleRatio | None
     leaks: tuple[str, ...]
-    """Variants that got units in this period though their weight is 0, or that do not exist."""
+    """Variants that got units since the weights changed though theirs is 0, or that do not exist."""
     memory: RatioMemory
 
 
-def check_ratio(experiment: Experiment, totals: ExperimentTotals, before: RatioMemory | None) -> RatioFinding:
-    """Test the split of the units that came since the weights last changed, joined with earlier periods."""
+def check_ratio(
+    experiment: Experiment, totals: ExperimentTotals, before: RatioMemory | None, now_ms: int
+) -> RatioFinding:
+    """Test the split of the units that came in this period, joined with earlier periods.
+
+    An event from the future does not end the time for clients to follow: `now_ms` caps it.
+    """
     weights = {each.key: each.weight for each in experiment.variants}
-    memory = before or RatioMemory(weights, {})
-    if memory.weights != weights:
-        memory = _next_period(memory, weights, totals)
-    observed = _since(totals, memory.units_before)
-    shares = expected_shares(weights)
+    memory = before or RatioMemory(weights, {}, stage=experiment.stage)
+    if (memory.weights, memory.stage) != (weights, experiment.stage):
+        memory = _next_period(memory, weights, experiment, totals)
+    if min(totals.latest_ms, now_ms) < memory.settles_at_ms:
+        units = _units(totals)
+        memory = msgspec.structs.replace(memory, units_before=units, units_at_weights=units)
+    observed, shares = _since(totals, memory.units_before), expected_shares(weights)
     log_bf = memory.log_bayes_factor_before + log_bayes_factor(observed, shares)
-    memory = RatioMemory(
-        weights, memory.units_before, memory.log_bayes_factor_before, min(memory.log_p, -max(log_bf, 0.0))
-    )
+    memory = msgspec.structs.replace(memory, log_p=running_log_p(memory.log_p, log_bf))
+    found = _leaks(totals, memory, weights)
     if len(shares) < 2:
-        return RatioFinding(None, _leaks(totals, observed, weights), memory)
+        return RatioFinding(None, found, memory)
     p_value = shown_p_value(memory.log_p)
     tested = {key: observed.get(key, 0) for key in shares}
     off = largest_deviation(tested, shares) > MISMATCH_DEVIATION
-    found = SampleRatio(
-        p_value=p_value, mismatch=p_value < MISMATCH_P and off, expected=shares, observed=tested
+    ratio = SampleRatio(
+        p_value=p_value,
+        mismatch=p_value < MISMATCH_P and off,
+        expected=shares,
+        observed=tested,
+        periods=memory.periods,
     )
-    return RatioFinding(found, _leaks(totals, observed, weights), memory)
+    return RatioFinding(ratio, found, memory)
 
 
 def _since(totals: ExperimentTotals, units_before: Units) -> Units:
     return {key: max(0, each.units - units_before.get(key, 0)) for key, each in totals.variants.items()}
 
 
-def _next_period(memory: RatioMemory, weights: dict[str, float], totals: ExperimentTotals) -> RatioMemory:
+def _units(totals: ExperimentTotals) -> Units:
+    return {key: each.units for key, each in totals.variants.items()}
+
+
+def _next_period(
+    memory: RatioMemory, weights: dict[str, float], experiment: Experiment, totals: ExperimentTotals
+) -> RatioMemory:
     ended = log_bayes_factor(_since(totals, memory.units_before), expected_shares(memory.weights))
-    units = {key: each.units for key, each in totals.variants.items()}
-    return RatioMemory(weights, units, memory.log_bayes_factor_before + ended, memory.log_p)
+    units = _units(totals)
+    same = memory.weights == weights
+    return RatioMemory(
+        weights=weights,
+        units_before=units,
+        log_bayes_factor_before=memory.log_bayes_factor_before + ended,
+        log_p=memory.log_p,
+        stage=experiment.stage,
+        periods=memory.periods + 1,
+        units_at_weights=memory.units_at_weights if same else units,
+        settles_at_ms=memory.settles_at_ms if same else experiment.updated_at_ms + SETTLE_MS,
+        reweighted=memory.reweighted or (not same and any(units.values())),
+    )
 
 
-def _leaks(totals: ExperimentTotals, observed: Units, weights: Mapping[str, float]) -> tuple[str, ...]:
-    unknown = [key for key, each in totals.variants.items() if key not in weights and each.exposures > 0]
-    empty = [key for key, weight in weights.items() if weight <= 0 and observed.get(key, 0) > 0]
-    return tuple(sorted([*unknown, *empty]))
+def _leaks(totals: ExperimentTotals, memory: RatioMemory, weights: Mapping[str, float]) -> tuple[str, ...]:
+    unknown = {key for key, each in totals.variants.items() if key not in weights and each.exposures > 0}
+    known = {key: units for key, units in _since(totals, memory.units_at_weights).items() if key in weights}
+    return tuple(sorted(unknown.union(leaks(weights, known))))

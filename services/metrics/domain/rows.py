@@ -1,6 +1,7 @@
 """What a partition publishes: absolute values per experiment, variant and metric, never increments."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from libs.statistics.sums import Sums
 from services.metrics.domain.segments import SegmentKind as SegmentKind
@@ -36,6 +37,9 @@ class MetricRow:
     variant: str
     metric: str
     sums: Sums
+    sketch: Mapping[int, int] = field(default_factory=dict)
+    """Of a quantile: how many of the units that converted have a value in each bin of `quantile_sketch`, all
+    above 0. Empty for other kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,13 @@ def row_of(tally: ExperimentTally) -> ExperimentRow:
             VariantRow(key, each.key, each.units, each.exposures, each.conversions) for each in variants
         ),
         metrics=tuple(
-            MetricRow(key, each.key, metric.name, to_sums(each.units, each.metrics[index]))
+            MetricRow(
+                key,
+                each.key,
+                metric.name,
+                to_sums(each.units, each.metrics[index]),
+                dict(each.sketches.get(index, {})),
+            )
             for each in variants
             for index, metric in enumerate(tally.plan.metrics)
         ),

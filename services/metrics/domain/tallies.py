@@ -1,5 +1,6 @@
 """The running sums of an experiment in one partition: integers that are only ever added to and taken from."""
 
+from libs.statistics.quantile_sketch import Sketch
 from libs.statistics.sums import Sums
 from services.metrics.domain.definitions import Plan
 from services.metrics.domain.segments import digits
@@ -44,6 +45,7 @@ class VariantTally:
         "key",
         "metrics",
         "place",
+        "sketches",
         "tally",
         "touched",
         "units",
@@ -64,6 +66,8 @@ class VariantTally:
         self.touched: list[int] = []
         """Hours that changed since they were published."""
         self.metrics: list[list[int]] = []
+        self.sketches: dict[int, Sketch] = {}
+        """By the place of a quantile in the plan: the values of the units that converted."""
         self.cells: dict[tuple[int, int], Cell] = {}
         """By breakdown and digit."""
         self.clear()
@@ -72,6 +76,7 @@ class VariantTally:
         """Start what the plan decides again at zero; exposures stay."""
         self.units = self.conversions = 0
         self.metrics = [[0] * METRIC_SUMS for _ in self.tally.plan.metrics]
+        self.sketches = {}
         # What was published of a cell must be published again, though nobody may be in it any more.
         self.cells = {place: Cell(len(self.metrics)) for place in self.cells}
         for number, hour in self.hours.items():
@@ -117,6 +122,13 @@ class VariantTally:
         if self.tally.plan.breakdowns:
             for cell in self.cells_of(segment):
                 _add(cell.metrics[index], change)
+
+    def add_to_sketch(self, index: int, key: int, units: int) -> None:
+        """Count so many more units, or fewer, in a bin of the quantile at this place of the plan."""
+        sketch = self.sketches.setdefault(index, {})
+        sketch[key] = sketch.get(key, 0) + units
+        if not sketch[key]:
+            del sketch[key]
 
 
 def _add(sums: list[int], change: Change) -> None:

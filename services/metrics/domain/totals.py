@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from libs.statistics.sums import Sums
 from services.metrics.domain.rows import SegmentKind
@@ -44,6 +45,9 @@ class ExperimentTotals:
     """When an hour began to what each variant saw in it; of the latest hours in which anything happened."""
     segments: Mapping[SegmentKey, Sums] = field(default_factory=dict)
     """Of the metrics that `series.shown_metrics` names. Nothing is summed of the covariate here."""
+    sketches: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
+    """By (variant, metric), of the quantiles only: how many of the units that converted have a value in each
+    bin of `quantile_sketch`."""
 
     def units(self, variant: str) -> int:
         """Return the units of a variant, 0 for one that nobody met."""
@@ -53,6 +57,10 @@ class ExperimentTotals:
         """Return the sums of a metric, empty for one that nothing is known of."""
         return self.sums.get((variant, metric), _NOTHING)
 
+    def sketch(self, variant: str, metric: str) -> Mapping[int, int]:
+        """Return the sketch of a quantile, empty for one that nothing is known of and for other kinds."""
+        return self.sketches.get((variant, metric), _NO_SKETCH)
+
     def segment(self, key: SegmentKey) -> Sums:
         """Return the sums of a segment, empty for one that nothing is known of."""
         return self.segments.get(key, _NOTHING)
@@ -60,3 +68,4 @@ class ExperimentTotals:
 
 _NOBODY = VariantTotals()
 _NOTHING = Sums()
+_NO_SKETCH: Mapping[int, int] = MappingProxyType({})

@@ -1,77 +1,71 @@
 """Judge one experiment: from totals and memory to a result, perhaps a verdict, perhaps alerts."""
 
 from libs.common.ids import derived_id
-from schemas.experiments import Experiment, Verdict, VerdictKind
-from schemas.results import Comparison, Result, SampleRatio, Summary, VariantCount
-from services.metrics.domain.advice import Advice, advise
+from schemas.experiments import Verdict, VerdictKind
+from services.metrics.domain.advice import advise
 from services.metrics.domain.alerts import follow_episodes, sightings
 from services.metrics.domain.cases import Case, Judgement
-from services.metrics.domain.evidence import compare_all, smallest_p_values, to_comparison
+from services.metrics.domain.corrections import family
+from services.metrics.domain.evidence import Before, compare_all, looks_taken, smallest_p_values
+from services.metrics.domain.known import Known
 from services.metrics.domain.memory import JudgeMemory
+from services.metrics.domain.published import comparisons
 from services.metrics.domain.ramp import remember_stage, stage_progress
 from services.metrics.domain.ratio import check_ratio
-from services.metrics.domain.series import MAX_RESULT_BYTES, known_variants, series
-from services.metrics.domain.totals import ExperimentTotals, VariantTotals
+from services.metrics.domain.reports import Findings, report
+from services.metrics.domain.situation import Advice, Situation
+
+MAX_PUBLISHED = 500
+"""Ids of verdicts that are remembered of a revision: more than it has causes, but for a bandit's."""
 
 
-def judge(case: Case, now_ms: int, *, refusal: str = "") -> Judgement:
-    """Return the judgement. Same case and same `now_ms`, same judgement.
+def judge(case: Case, now_ms: int, *, refusal: str = "", known: Known | None = None) -> Judgement:
+    """Return the judgement. Same case and same `now_ms`, same judgement, whatever is `known` already.
 
     `now_ms` gives the time stamps, and it caps the event time that a ramp stage has lasted: an event may lie
     a day ahead, and must not age a stage by a day.
 
     `refusal` says why the bus did not take the result: the judgement is then without one, and has an alert.
 
-    Counts, series, summaries, estimates and intervals depend on the totals alone. The p-values are running
-    minima, so they also depend on the earlier looks that the memory holds.
+    Counts, series, summaries, estimates and intervals depend on the totals alone, except those of planned
+    looks, which are of the last look. Always-valid p-values are running minima. Both need the memory.
     """
-    experiment, totals, memory = case.experiment, case.totals, case.memory
-    compared = compare_all(experiment, totals)
+    experiment, totals, memory, known = case.experiment, case.totals, case.memory, known or Known()
+    ratio = check_ratio(experiment, totals, memory.ratio, now_ms)
+    compared = compare_all(experiment, totals, Before(memory.looks, ratio.memory.reweighted), known)
     smallest = smallest_p_values(compared, memory.log_p)
-    ratio = check_ratio(experiment, totals, memory.ratio)
+    corrected = family(experiment.policy, compared, smallest)
     stage = remember_stage(experiment, totals, memory.stage)
-    advice = advise(experiment, compared, stage_progress(experiment, totals, stage, now_ms))
+    progress = stage_progress(experiment, totals, stage, now_ms)
+    advice = advise(Situation(experiment, totals, compared, progress, memory, corrected, now_ms))
     seen = sightings(totals, compared, ratio, refusal)
     episodes = follow_episodes(experiment, seen, memory.alerts, memory.episodes, now_ms)
     verdict = _verdict(case, advice, now_ms)
-    comparisons = tuple(to_comparison(each, experiment.policy.alpha, smallest) for each in compared)
-    known = memory.published if memory.revision == experiment.revision else ()
+    moved = verdict is not None and verdict.kind is VerdictKind.REALLOCATE
+    published = memory.published[-MAX_PUBLISHED:] if memory.revision == experiment.revision else ()
+    result = None
+    if not refusal:
+        shown = comparisons(experiment, compared, smallest, corrected, known)
+        result = report(experiment, totals, Findings(shown, ratio.sample_ratio), known, now_ms)
     return Judgement(
         now_ms,
-        None if refusal else _result(case, comparisons, ratio.sample_ratio, now_ms),
+        result,
         verdict,
         episodes.news,
         JudgeMemory(
             revision=experiment.revision,
             advice=verdict.kind if verdict else memory.advice,
-            published=(*known, verdict.verdict_id) if verdict else known,
+            published=(*published, verdict.verdict_id) if verdict else published,
             stage=stage,
             ratio=ratio.memory,
             log_p=smallest,
+            looks=looks_taken(compared, memory.looks),
+            reallocated_at_ms=now_ms if moved else memory.reallocated_at_ms,
+            reallocations=memory.reallocations + moved,
             alerts=episodes.open,
             episodes=episodes.counts,
         ),
     )
-
-
-def _result(
-    case: Case, comparisons: tuple[Comparison, ...], sample_ratio: SampleRatio | None, now_ms: int
-) -> Result:
-    experiment, totals = case.experiment, case.totals
-    result = Result(
-        experiment_id=experiment.experiment_id,
-        revision=experiment.revision,
-        computed_at_ms=now_ms,
-        as_of_ms=totals.latest_ms,
-        counts=_counts(experiment, totals),
-        multi_variant_units=totals.multi_variant_units,
-        summaries=_summaries(experiment, totals),
-        comparisons=comparisons,
-        sample_ratio=sample_ratio,
-        offsets=dict(totals.offsets),
-    )
-    found = series(experiment, totals, MAX_RESULT_BYTES - len(result.to_json()))
-    return result.model_copy(update={"hours": found.hours, "segments": found.segments})
 
 
 def _verdict(case: Case, advice: Advice | None, now_ms: int) -> Verdict | None:
@@ -79,9 +73,8 @@ def _verdict(case: Case, advice: Advice | None, now_ms: int) -> Verdict | None:
     experiment, memory = case.experiment, case.memory
     if advice is None or (advice.kind is VerdictKind.HOLD and memory.advice is VerdictKind.HOLD):
         return None
-    verdict_id = derived_id(
-        experiment.experiment_id, experiment.revision, experiment.stage, advice.kind, advice.variant
-    )
+    cause = (experiment.experiment_id, experiment.revision, experiment.stage, advice.kind, advice.variant)
+    verdict_id = derived_id(*cause, advice.occasion) if advice.occasion else derived_id(*cause)
     if memory.revision == experiment.revision and verdict_id in memory.published:
         return None
     return Verdict(
@@ -94,33 +87,6 @@ def _verdict(case: Case, advice: Advice | None, now_ms: int) -> Verdict | None:
         occurred_at_ms=now_ms,
         reason=advice.reason,
         evidence=advice.evidence,
+        weights=dict(advice.weights),
         offsets=dict(case.totals.offsets),
     )
-
-
-def _counts(experiment: Experiment, totals: ExperimentTotals) -> tuple[VariantCount, ...]:
-    """Every variant of the definition, then those that units met though nobody defined them."""
-    keys = known_variants(experiment, totals.variants)
-    found = [(key, totals.variants.get(key, VariantTotals())) for key in keys]
-    return tuple(
-        VariantCount(variant=key, units=each.units, exposures=each.exposures, conversions=each.conversions)
-        for key, each in found
-    )
-
-
-def _summaries(experiment: Experiment, totals: ExperimentTotals) -> tuple[Summary, ...]:
-    summaries = []
-    for metric in experiment.metrics:
-        for variant in experiment.variants:
-            sums = totals.metric(variant.key, metric.name)
-            summaries.append(
-                Summary(
-                    variant=variant.key,
-                    metric=metric.name,
-                    units=sums.units,
-                    converted_units=sums.converted_units,
-                    mean=sums.mean,
-                    variance=sums.variance,
-                )
-            )
-    return tuple(summaries)

@@ -4,6 +4,8 @@ import logging
 
 from libs.common.clock import Clock
 from libs.common.errors import Refused
+from services.metrics.domain.cases import Case, Judgement
+from services.metrics.domain.known import KnownByExperiment
 from services.metrics.handlers.judge import judge
 from services.metrics.ports import CaseStore
 
@@ -15,6 +17,8 @@ class JudgeDue:
 
     An experiment whose result the bus does not take, as it is too large, holds up no other: it is settled
     without the result, and an alert says so.
+
+    What it has worked out is kept, bounded: only what has changed is worked out again.
     """
 
     def __init__(self, store: CaseStore, clock: Clock, *, min_interval_ms: int, limit: int = 500) -> None:
@@ -22,6 +26,7 @@ class JudgeDue:
         self._clock = clock
         self._min_interval_ms = min_interval_ms
         self._limit = limit
+        self._known = KnownByExperiment()
 
     async def __call__(self) -> None:
         """Judge at most `limit` experiments, none more often than every `min_interval_ms`."""
@@ -35,9 +40,11 @@ class JudgeDue:
                 await self._settle_without_result(experiment_id, error.message)
 
     async def _settle(self, experiment_id: str, refusal: str = "") -> None:
-        await self._store.settle(
-            experiment_id, lambda case: judge(case, self._clock.now_ms(), refusal=refusal)
-        )
+        def decide(case: Case) -> Judgement:
+            known = self._known.of(experiment_id, case.experiment.revision)
+            return judge(case, self._clock.now_ms(), refusal=refusal, known=known)
+
+        await self._store.settle(experiment_id, decide)
 
     async def _settle_without_result(self, experiment_id: str, refusal: str) -> None:
         try:

@@ -44,6 +44,9 @@ def definition(key: str, now_ms: int) -> Experiment:
                 upper_bound=50.0,
                 covariate_window_ms=60_000,
             ),
+            Metric(name="orders", conversion="purchase", kind=MetricKind.COUNT),
+            Metric(name="basket", conversion="purchase", kind=MetricKind.RATIO, denominator="visit"),
+            Metric(name="typical", conversion="purchase", kind=MetricKind.QUANTILE, quantile=0.9),
         ),
         breakdowns=(Breakdown(attribute="land", values=("de", "fr")),),
         state=ExperimentState.RUNNING,
@@ -76,7 +79,7 @@ def facts(key: str, now_ms: int) -> list[Message]:
                 event_id=f"c-{step}",
                 occurred_at_ms=at_ms + (step * 2 - 1) * 1_000,
                 unit_id=unit,
-                name="purchase",
+                name="visit" if number % 5 == 0 else "purchase",
                 value=number / 7,
             )
             found.append(Message("conversions", unit, conversion.to_json()))

@@ -131,6 +131,30 @@ async def test_sums_and_covariates_beyond_64_bits_come_back_exactly(record: Reco
     assert found.variants == {"a": VariantTotals(10, 12, 14)}
 
 
+async def test_sketches_of_quantiles_are_summed_bin_by_bin(record: Record) -> None:
+    """Of two partitions, negative bins and counts beyond 32 bits included; written again they are replaced,
+    and what other kinds may have stored is not read."""
+    metrics = (
+        Metric(name="typical", conversion="purchase", kind=MetricKind.QUANTILE, quantile=0.5),
+        Metric(name="revenue", conversion="purchase", kind=MetricKind.MEAN),
+    )
+    await record.store.keep(definition(revision=2, metrics=metrics))
+
+    async def write(partition: int, variant: str, sketch: dict[int, int]) -> None:
+        names = ("typical", "revenue")
+        row = rows()
+        written = tuple(MetricRow("x", variant, name, SUMS, sketch) for name in names)
+        await record.write(partition, replace(row, metrics=written))
+
+    await write(0, "a", {-2_500: 1, 7: 9})
+    await write(1, "a", {-2_500: 2, 0: 5_000_000_000, 3: 1})
+    await write(1, "b", {})
+    await write(0, "a", {-2_500: 1, 3: 4})
+    found, _ = await record.judged()
+    assert found.sketches == {("a", "typical"): {-2_500: 3, 0: 5_000_000_000, 3: 5}}
+    assert found.sketch("a", "revenue") == found.sketch("b", "typical") == {}
+
+
 async def test_metrics_from_before_the_covariate_have_none(record: Record) -> None:
     """A row that the older version wrote reads as one with covariates of 0."""
     await record.write(0, rows())
@@ -228,4 +252,4 @@ async def test_an_older_database_gets_the_new_tables(database_url: str, tmp_path
         await pool.execute("INSERT INTO partition_metrics VALUES (0, 'x', 'a', 'revenue', 5, 3, 8, 9)")
         await migrate(pool, "older", MIGRATIONS)
         found = await pool.fetchrow("SELECT * FROM partition_metrics")
-    assert tuple(found or ()) == (0, "x", "a", "revenue", 5, 3, 8, 9, 0, 0, 0)
+    assert tuple(found or ()) == (0, "x", "a", "revenue", 5, 3, 8, 9, 0, 0, 0, "{}")

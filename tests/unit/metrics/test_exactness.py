@@ -1,5 +1,5 @@
-"""Everything that a partition publishes, held to the audit's recount: winsorised values, covariates, hours
-and segments, in any order, with crashes in between."""
+"""Everything that a partition publishes, held to the audit's recount: all kinds of metrics, winsorising,
+covariates, sketches, hours and segments, in any order, with crashes in between."""
 
 import random
 from collections import Counter
@@ -16,6 +16,7 @@ from services.metrics.audit.numbers import (
     LATEST_MS,
     MULTI_VARIANT_UNITS,
     Segment,
+    of_bin,
     of_hour,
     of_metric,
     of_variant,
@@ -23,7 +24,7 @@ from services.metrics.audit.numbers import (
 from services.metrics.audit.recompute import HOUR_MS, Recount, recompute
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.partition import MetricsPartition, MetricsPartitions
-from services.metrics.domain.rows import ExperimentRow
+from services.metrics.domain.rows import ExperimentRow, MetricRow
 from tests.unit.metrics.events import T0, Event, experiment, fold, record, topic_of
 
 SPEC: Experiment = experiment(
@@ -39,6 +40,23 @@ SPEC: Experiment = experiment(
             covariate_window_ms=HOUR_MS,
         ),
         Metric(name="visits", conversion="visit", kind=MetricKind.MEAN, window_ms=HOUR_MS),
+        Metric(
+            name="orders",
+            conversion="purchase",
+            kind=MetricKind.COUNT,
+            window_ms=HOUR_MS,
+            covariate_window_ms=HOUR_MS,
+        ),
+        Metric(
+            name="basket",
+            conversion="purchase",
+            kind=MetricKind.RATIO,
+            denominator="visit",
+            window_ms=HOUR_MS,
+        ),
+        Metric(
+            name="typical", conversion="purchase", kind=MetricKind.QUANTILE, quantile=0.5, window_ms=HOUR_MS
+        ),
     )
 ).model_copy(
     update={
@@ -105,11 +123,21 @@ def published(rows: Iterable[ExperimentRow], numbers: Recount) -> Recount:
                 metric.sums.covariate_squares
             )
             numbers[of_metric(metric.metric, metric.variant, "cross_total")] = metric.sums.cross
+            rewrite_sketch(metric, numbers)
         for cell in row.segments:
             place = Segment(cell.attribute, cell.kind, cell.value)
             for name in ("units", "converted_units", "total", "total_squares"):
                 numbers[place.of_metric(cell.metric, cell.variant, name)] = getattr(cell.sums, name)
     return numbers
+
+
+def rewrite_sketch(metric: MetricRow, numbers: Recount) -> None:
+    """Write a row's sketch over that which is known: bins that it does not name hold nobody any more."""
+    place = of_bin(metric.metric, metric.variant, 0)[:-1]
+    for known_bin in [each for each in numbers if each[:-1] == place]:
+        del numbers[known_bin]
+    for key, units in metric.sketch.items():
+        numbers[of_bin(metric.metric, metric.variant, key)] = units
 
 
 def recount(events: Sequence[Event]) -> dict[object, int]:

@@ -237,7 +237,8 @@ def test_weights_that_change_begin_a_new_period() -> None:
     life.look(totals({"a": (8_100, 800), "b": (900, 90)}))
     life.experiment = weighted(1, 1, 2)
     life.look(totals({"a": (8_100, 800), "b": (900, 90)}))
-    judgement = life.look(totals({"a": (9_100, 900), "b": (1_900, 190)}))
+    life.look(totals({"a": (8_100, 800), "b": (900, 90)}, at_ms=60_000))
+    judgement = life.look(totals({"a": (9_100, 900), "b": (1_900, 190)}, at_ms=90_000))
     found = result_of(judgement).sample_ratio
     assert found is not None
     assert not found.mismatch

@@ -197,10 +197,10 @@ def test_the_result_shows_both() -> None:
 
 
 def test_series_never_make_a_result_too_large() -> None:
-    """40 variants, 40 metrics and long names that the bus takes without series: with them as well, as many
+    """20 variants, 25 metrics and long names that the bus takes without series: with them as well, as many
     as there is room for."""
     long_name = "x" * 110
-    subject = broken_down(Breakdown(attribute=long_name, values=values(50)), variants=40, metrics=40)
+    subject = broken_down(Breakdown(attribute=long_name, values=values(50)), variants=20, metrics=25)
     hours = {T0 + n * HOUR_MS: {"a": VariantTotals(1, 1, 0)} for n in range(MAX_HOURS)}
     some = Sums(1_000, 3, MICRO, MICRO**2)
     sums = {(variant.key, metric.name): some for variant in subject.variants for metric in subject.metrics}

@@ -3,6 +3,7 @@
 import random
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from libs.statistics.quantile_sketch import (
     Ranks,
     Sketch,
     bin_of,
+    bins_of,
     count_value,
     merged,
     range_of,
@@ -51,6 +53,27 @@ def test_bins_are_in_the_order_of_values(one: int, two: int) -> None:
     """A larger value is never in a lower bin, and the bin of -x is minus that of x."""
     assert (bin_of(one) <= bin_of(two)) or one > two
     assert bin_of(-one) == -bin_of(one)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)))
+def test_many_at_a_time_fall_into_the_same_bins(micros: list[int]) -> None:
+    """Whatever fits into 64 bits: the array's bins are those of its numbers one by one."""
+    assert bins_of(np.array(micros, np.int64)).tolist() == [bin_of(each) for each in micros]
+
+
+def test_many_at_a_time_agree_at_every_end_of_a_bin() -> None:
+    """Both sides of each end that fits into 64 bits, and the least and the greatest number there is."""
+    ends = [range_of(key).high for key in range(1, BINS_A_SIDE)]
+    sizes = [end + step for end in ends if end is not None for step in (-1, 0, 1) if end + step < 2**63]
+    micros = [*sizes, *(-size for size in sizes), -(2**63), 2**63 - 1, 0]
+    assert len(micros) > 10_000
+    assert bins_of(np.array(micros, np.int64)).tolist() == [bin_of(each) for each in micros]
+
+
+@given(st.lists(MICROS))
+def test_numbers_beyond_64_bits_fall_into_the_same_bins(micros: list[int]) -> None:
+    """An array of Python's integers holds what int64 cannot."""
+    assert bins_of(np.array(micros, object)).tolist() == [bin_of(each) for each in micros]
 
 
 @pytest.mark.parametrize("micro", [0, 1, -1, 2, 49, -49])

@@ -13,6 +13,7 @@ from services.metrics.audit.numbers import (
     LATEST_MS,
     MULTI_VARIANT_UNITS,
     Segment,
+    of_bin,
     of_hour,
     of_metric,
     of_variant,
@@ -184,6 +185,53 @@ def test_the_covariate_looks_back_and_excludes_the_exposures_own_millisecond() -
     assert found[of_metric("revenue", "a", "cross_total")] == 14 * MICRO**2
     assert found[of_metric("revenue", "a", "total")] == 2 * MICRO
     assert found[of_variant("a", "conversions")] == 1
+
+
+def test_a_count_is_of_conversions_whatever_their_value() -> None:
+    """y is how many there are within the window, x how many before it."""
+    orders = REVENUE.model_copy(update={"kind": MetricKind.COUNT, "covariate_window_ms": 100})
+    done = [did(at_ms=at_ms, value=-7.5) for at_ms in (950, 1_000, 1_001, 1_000 + 2 * WINDOW_MS)]
+    found = recount(experiment([orders]), [met(at_ms=1_000), met("v")], done)
+    assert [found[of_metric("revenue", "a", name)] for name in SUMS] == [2, 1, 3 * MICRO, 9 * MICRO**2]
+    assert found[of_metric("revenue", "a", "covariate_total")] == MICRO
+    assert found[of_metric("revenue", "a", "cross_total")] == 3 * MICRO**2
+
+
+def test_a_ratios_denominator_stands_in_the_covariates_place() -> None:
+    """x is the sum of the other conversion in the same window; it makes no unit a converted one."""
+    basket = REVENUE.model_copy(update={"kind": MetricKind.RATIO, "denominator": "visit"})
+    done = [
+        did(at_ms=999, value=9.0),
+        did(at_ms=999, value=9.0, name="visit"),
+        did(at_ms=1_000, value=2.0),
+        did(at_ms=1_000, value=3.0, name="visit", event_id="v1"),
+        did(at_ms=1_000 + 2 * WINDOW_MS, value=4.0, name="visit"),
+        did("v", at_ms=1_000, value=5.0, name="visit"),
+    ]
+    found = recount(experiment([basket]), [met(at_ms=1_000), met("v", at_ms=1_000)], done)
+    assert [found[of_metric("revenue", "a", name)] for name in SUMS] == [2, 1, 2 * MICRO, 4 * MICRO**2]
+    assert found[of_metric("revenue", "a", "covariate_total")] == 12 * MICRO
+    assert found[of_metric("revenue", "a", "covariate_squares")] == (49 + 25) * MICRO**2
+    assert found[of_metric("revenue", "a", "cross_total")] == 14 * MICRO**2
+    assert found[of_variant("a", "conversions")] == 4
+
+
+def test_a_quantiles_sketch_holds_the_units_that_converted() -> None:
+    """By bin of the unit's sum: small values have bins of their own; units in two variants are in none."""
+    typical = REVENUE.model_copy(update={"kind": MetricKind.QUANTILE, "quantile": 0.5})
+    done = [
+        did("u", 1, 0.000001),
+        did("u", 2, 0.000002),
+        did("v", 1, 0.000003),
+        did("w", 1, -0.000003),
+        did("both", 1, 0.000003),
+    ]
+    exposures = [met(unit) for unit in ("u", "v", "w", "nobody", "both")] + [met("both", variant="b")]
+    found = recount(experiment([typical, BOUGHT]), exposures, done)
+    assert {place: n for place, n in found.items() if "bin" in place} == {
+        of_bin("revenue", "a", 3): 2,
+        of_bin("revenue", "a", -3): 1,
+    }
 
 
 def test_events_count_in_their_own_hours() -> None:
