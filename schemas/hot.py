@@ -18,9 +18,9 @@ thousands of digits or hundreds of nested arrays, and a field given twice of whi
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, compress
+from itertools import chain
 from operator import attrgetter
-from typing import Annotated, TypeAlias, cast
+from typing import Annotated, TypeAlias, TypeVar, cast
 
 from msgspec import UNSET, DecodeError, Meta, Struct, UnsetType
 from msgspec.json import Decoder
@@ -36,6 +36,7 @@ from schemas.names import (
     MAX_VALUE,
 )
 
+T = TypeVar("T")
 _Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 _Key: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
 _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_CHARS)]
@@ -131,36 +132,34 @@ def decode_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> lis
 
     The same as `decode_one` for each, only faster. Raises KeyError for a topic that is not unit-keyed.
     """
-    whole = cast("Sequence[bytes]", values)
-    try:
-        facts = list(map(_DECODERS[topic], whole))
-    except _BROKEN:
-        return _decode_broken(topic, whole, now_ms)
-    if _all_good(topic, facts, whole, now_ms):
-        return [*facts]
-    return [_checked(topic, fact, value, now_ms) for fact, value in zip(facts, whole, strict=True)]
-
-
-def _decode_broken(topic: str, values: Sequence[bytes], now_ms: int) -> list[AnyHotFact | str]:
-    """Decode a batch of which some records do not parse; the others are checked as a whole all the same."""
     found: list[AnyHotFact | str] = []
     broken: list[int] = []
-    decode_value = _DECODERS[topic]
-    for place, value in enumerate(values):
+    rest = iter(cast("Sequence[bytes]", values))
+    while True:
         try:
-            found.append(decode_value(value))
-        except _BROKEN as error:
+            found.extend(map(_DECODERS[topic], rest))
+            break
+        except _BROKEN as error:  # what came before it is in the list already
+            place = len(found)
             broken.append(place)
-            found.append(_reason(topic, value, now_ms, str(error)))
-    parsed = [True] * len(found)
-    for place in broken:
-        parsed[place] = False
-    facts = cast("list[AnyHotFact]", list(compress(found, parsed)))
-    whole = list(compress(values, parsed))
+            found.append(_reason(topic, values[place], now_ms, str(error)))
+    facts = cast("list[AnyHotFact]", without(found, broken))
+    whole = cast("list[bytes]", without(values, broken))
     if _all_good(topic, facts, whole, now_ms):
         return found
-    checked = (_checked(topic, fact, value, now_ms) for fact, value in zip(facts, whole, strict=True))
-    return [next(checked) if good else reason for good, reason in zip(parsed, found, strict=True)]
+    for fact, value, place in zip(facts, whole, without(range(len(found)), broken), strict=True):
+        found[place] = _checked(topic, fact, value, now_ms)
+    return found
+
+
+def without(things: Sequence[T], places: Sequence[int]) -> Sequence[T]:
+    """Return what is not at these few places, which rise."""
+    if not places:
+        return things
+    kept = list(things)
+    for place in reversed(places):
+        del kept[place]
+    return kept
 
 
 def decode_one(topic: str, value: bytes | None, now_ms: int) -> AnyHotFact | str:

@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
-import json
 import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import json
 
 from libs.common.bus.control import cloud_event_headers
 from libs.common.bus.ports import Message, Producer, Record
@@ -186,6 +187,7 @@ def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Me
     """
     value = record.value
     letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, source)
+    now_ms = clock.now_ms()
     body = {
         "type": "dead_letter",
         "dead_letter_id": letter_id,
@@ -193,7 +195,7 @@ def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Me
         "partition": record.partition,
         "offset": record.offset,
         "timestamp_ms": record.timestamp_ms,
-        "buried_at_ms": clock.now_ms(),
+        "buried_at_ms": now_ms,
         "source": source,
         "reason": reason[:MAX_REASON_CHARS],
         "key_base64": _base64((record.key or b"")[:MAX_KEY_BYTES]),
@@ -202,9 +204,9 @@ def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Me
         "value_sha256": None if value is None else hashlib.sha256(value).hexdigest(),
         "truncated": value is not None and len(value) > MAX_VALUE_BYTES,
     }
-    headers = cloud_event_headers("dead_letter", event_id=letter_id, source=source, time_ms=clock.now_ms())
+    headers = cloud_event_headers("dead_letter", event_id=letter_id, source=source, time_ms=now_ms)
     key = (record.key or b"")[:MAX_KEY_BYTES].decode("utf-8", "replace")
-    return Message(TOPIC, key, json.dumps(body).encode(), headers)
+    return Message(TOPIC, key, json.encode(body), headers)
 
 
 def _base64(data: bytes) -> str:

@@ -5,7 +5,7 @@ from typing import cast
 
 from libs.common.bus.batches import Batch
 from libs.common.partitions.ports import Rejected
-from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch
+from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch, without
 from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.dumps import Chunks, dump_join, load_join
@@ -66,7 +66,7 @@ class MetricsPartition:
         """Return the good ones and the poison of a batch that has some, or events far from their stamps."""
         poison = [place for place, fact in enumerate(facts) if fact.__class__ is str]
         rejected = [Rejected(batch[place], str(facts[place])) for place in poison]
-        good = cast("list[AnyHotFact]", [fact for fact in facts if fact.__class__ is not str])
+        good = cast("list[AnyHotFact]", without(facts, poison))
         if not good or _all_near(good, batch.timestamps_ms):
             return good, rejected
         near: list[AnyHotFact] = []
