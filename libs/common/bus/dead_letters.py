@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -107,8 +107,8 @@ class DeadLetters:
 
     def _tell(self, passages: Sequence[Passage]) -> None:
         buried = [(each.record, each.reason) for each in passages if each.record is not None]
-        for record, _ in buried:
-            collector(DEAD_LETTERS).labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record, _ in buried).items():
+            collector(DEAD_LETTERS).labels(topic).inc(count)
         for record, reason in buried[:1]:
             others = f", and {len(buried) - 1} more" if len(buried) > 1 else ""
             log.warning(
