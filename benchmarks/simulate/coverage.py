@@ -31,6 +31,8 @@ QUANTILE_RUNS = 4_000
 LIFT = -0.2
 FEWEST = 10
 """Conversions and misses that a variant expects: under it the normal interval is not promised."""
+FEWEST_FOR_DELTA = 150
+"""Conversions that control expects: under it the delta method has its 10 standard errors by luck."""
 MANY = 100
 """Values other than zero that a variant expects: under it the interval of a mean is not promised."""
 PER_SKEWNESS = 355
@@ -50,6 +52,8 @@ class _Truth:
     make: Maker
     limit: float | None
     rates: bool = False
+    delta: bool = True
+    """Whether the limit is for the delta method, too."""
 
     def intervals(self, treatment: Sums, control: Sums) -> tuple[tuple[Interval, float], ...]:
         """Return the difference, Fieller's lift and the delta method's, each with the truth."""
@@ -70,7 +74,8 @@ def _covered(watched: Watched, truth: _Truth) -> tuple[Claim | str, ...]:
                 silent[at] += 1
             else:
                 held[at] += interval.lower <= true <= interval.upper
-    return tuple(_claim(each, runs, none, truth.limit) for each, none in zip(held, silent, strict=True))
+    limits = (truth.limit, truth.limit, truth.limit if truth.delta else None)
+    return tuple(_claim(*each) for each in zip(held, [runs] * 3, silent, limits, strict=True))
 
 
 def _claim(held: int, runs: int, silent: int, limit: float | None) -> Claim | str:
@@ -102,10 +107,12 @@ def proportions(ground: Ground) -> Table:
     ]
     return Table(
         "Coverage of 95 % intervals: proportions",
-        f"""One planned look; the treatment's rate is 20 % lower. Limit: {100 * AT_LEAST:g} % or more, where
-both variants expect {FEWEST} conversions or more. Below that (in italics) the normal intervals of a
-planned look are not promised, and the exact ones above take their place. "None": runs that got a reason
-instead of an interval.""",
+        f"""One planned look; the treatment's rate is 20 % lower. The difference is Newcombe's hybrid score
+interval. Limit: {100 * AT_LEAST:g} % or more, where both variants expect {FEWEST} conversions or more.
+Below that (in italics) the intervals of a planned look are not promised, and the exact ones above take
+their place. "None": runs that got a reason instead of an interval. Outside the claim, too, is the delta
+method where control expects fewer than {FEWEST_FOR_DELTA} conversions: whether its mean is then 10
+standard errors away from 0 is luck, and intervals are given in the runs with a high one alone.""",
         ("control's rate, split, units", "difference", "lift, Fieller", "lift, delta"),
         tuple(_proportion(ground, *cell) for cell in cells),
     )
@@ -117,7 +124,8 @@ def _proportion(ground: Ground, rate: float, share: float, units: int) -> Row:
     watched = of_rate(rate)(chance, ground.runs(RUNS), planned(share, units), 1.0 + LIFT)
     fewest = units * rate * min(share * (1.0 + LIFT), 1.0 - share)
     limit = AT_LEAST if fewest >= FEWEST else None
-    return Row(name, _covered(watched, _Truth(LIFT * rate, _rates, limit, rates=True)))
+    delta = units * rate * (1.0 - share) >= FEWEST_FOR_DELTA
+    return Row(name, _covered(watched, _Truth(LIFT * rate, _rates, limit, rates=True, delta=delta)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,8 @@ _BOUGHT = math.exp(3.5)
 _SPENT = 0.3 * 0.25 * (20.0 + 0.7 * _BOUGHT + _BOUGHT) + 0.7 * 0.04 * (20.0 + _BOUGHT)
 
 
-def _cells() -> Iterator[Cell]:
+def cells_of_values() -> Iterator[Cell]:
+    """Yield every kind of metric but proportions, with the facts of its values."""
     yield Cell("mean", of.NORMAL, mean_arms, 10.0)
     yield Cell("mean", of.LOGNORMAL, mean_arms, _BOUGHT, 6.2)
     yield Cell("mean", of.BUYERS_5, mean_arms, 0.05 * _BOUGHT, 19.0, 0.05)
@@ -155,7 +164,9 @@ def _cells() -> Iterator[Cell]:
 
 def values(ground: Ground) -> Table:
     """Return the coverage of means, ratios and adjusted means."""
-    cells = [(cell, share, units) for cell in _cells() for share in (0.5, 0.1) for units in (1_000, 3_000)]
+    cells = [
+        (cell, share, units) for cell in cells_of_values() for share in (0.5, 0.1) for units in (1_000, 3_000)
+    ]
     return Table(
         "Coverage of 95 % intervals: means, ratios, CUPED",
         f"""One planned look; the treatment's mean is 20 % lower. The difference is Welch's. Limit:

@@ -13,7 +13,13 @@ from benchmarks.simulate.arrays import Pairs, one_sided, two_sided
 from benchmarks.simulate.populations import Floats
 from libs.statistics.comparisons import Answer, Question, compare_arms
 from libs.statistics.differences import Arms
-from libs.statistics.lifts import DELTA_FEWEST_ERRORS, LiftInterval, LiftMethod, always_valid_lift
+from libs.statistics.lifts import (
+    DELTA_FEWEST_ERRORS,
+    VALUES_BURN_IN_UNITS,
+    LiftInterval,
+    LiftMethod,
+    always_valid_lift,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,26 @@ APPROVES = Rule(
 """For means above 0 alone."""
 
 
+def loses_difference(difference: float) -> Rule:
+    """Return the error of the interval of the difference: it is without the true one."""
+
+    def excess(pairs: Pairs, question: Question) -> Floats:
+        estimate, variance = pairs.contrast(1.0)
+        away: Floats = np.abs(estimate - difference) / np.sqrt(variance)
+        return away - two_sided(pairs.n1 + pairs.n0, question.tuning)
+
+    def fires(arms: Arms, question: Question) -> bool:
+        return _answered(arms, question, lambda found: not found.lower <= difference <= found.upper)
+
+    return Rule("true difference lost", excess, fires)
+
+
+def _lift_burn_in(question: Question) -> int:
+    return 0 if question.proportion else VALUES_BURN_IN_UNITS
+
+
 def loses_lift(lift: float, method: LiftMethod) -> Rule:
-    """Return the error of a relative interval: bounded, and without the true lift. For means above 0."""
+    """Return the error of a relative interval: there, and without the true lift. For means above 0."""
 
     def fieller(pairs: Pairs, question: Question) -> Floats:
         estimate, variance = pairs.contrast(1.0 + lift)
@@ -90,8 +114,12 @@ def loses_lift(lift: float, method: LiftMethod) -> Rule:
         found = np.abs(ratio - 1.0 - lift) / error - two_sided(pairs.n1 + pairs.n0, question.tuning)
         return np.where(told, found, -np.inf)
 
+    def excess(pairs: Pairs, question: Question) -> Floats:
+        found = (fieller if method is LiftMethod.FIELLER else delta)(pairs, question)
+        return np.where(np.minimum(pairs.n1, pairs.n0) >= _lift_burn_in(question), found, -np.inf)
+
     def fires(arms: Arms, question: Question) -> bool:
-        found = always_valid_lift(arms, question.tuning, method)
+        found = always_valid_lift(arms, question.tuning, method, burn_in_units=_lift_burn_in(question))
         return isinstance(found, LiftInterval) and not found.lower <= lift <= found.upper
 
-    return Rule(f"true lift lost, {method.value}", fieller if method is LiftMethod.FIELLER else delta, fires)
+    return Rule(f"true lift lost, {method.value}", excess, fires)

@@ -4,7 +4,7 @@ Two ways, each with a squared critical value c: t² or z² at a planned look, or
 confidence sequence has for an estimate of variance 1, which makes the interval valid at every look.
 
 * Delta method: L ± sqrt(c Var(L)). Symmetric. It divides by an estimate and is off where the control's mean
-  is not many standard errors away from 0.
+  is not many standard errors away from 0: `DELTA_FEWEST_ERRORS`.
 * Fieller (1954): every L whose contrast m1 - (1 + L) m0 is within sqrt(c V(L)) of 0, where V(L) is that
   contrast's variance v1 + (1 + L)² v0 + L² s (s: an error both means share). As good as the contrast's own
   interval, so it is the default: at any look, for any L, the contrast of the true L has mean 0. With
@@ -16,6 +16,10 @@ confidence sequence has for an estimate of variance 1, which makes the interval 
   exists: `NotEnough`.
 
 A lift is relative to the size of the control's mean: from -10 to -12 it is -20 %.
+
+Looked at all the time, the lift of skewed values is lost most often right after the burn-in: a treatment that
+doubles them has the larger variance, so no floor helps, and an unlucky start is sure of itself. Hence
+`VALUES_BURN_IN_UNITS`.
 """
 
 import math
@@ -26,8 +30,13 @@ from libs.statistics.differences import Arms, NotEnough, relative_lift
 from libs.statistics.sequences import Tuning, two_sided_radius
 from libs.statistics.tails import critical_value
 
-DELTA_FEWEST_ERRORS = 3.0
-"""The control's mean must be this many standard errors away from 0 for the delta method."""
+DELTA_FEWEST_ERRORS = 10.0
+"""The control's mean must be this many standard errors away from 0 for the delta method. Watched
+at alpha 5 % a true +20 % was lost in up to 6.8 % of the runs with 3 of them, with 10 in 3.3 % at most."""
+VALUES_BURN_IN_UNITS = 1_000
+"""Units in the smaller arm from which the lift of values (not of proportions) is always valid. With a tenth
+of the units treated, skewed values and a true +100 %, Fieller's intervals at alpha 5 % lost it in up to 8.0 %
+of the runs from 100 units on, and in 3.8 % from here on."""
 _NOT_IDENTIFIED = "the control's mean is not told from 0 at this level: a lift has no bounded interval"
 
 
@@ -57,9 +66,19 @@ def fixed_lift(
 
 
 def always_valid_lift(
-    both: Arms, tuning: Tuning, method: LiftMethod = LiftMethod.FIELLER
+    both: Arms, tuning: Tuning, method: LiftMethod = LiftMethod.FIELLER, *, burn_in_units: int = 0
 ) -> LiftInterval | NotEnough:
-    """Return the interval that may be looked at at any time after the burn-in, which the caller keeps."""
+    """Return the interval that may be looked at at any time from `burn_in_units` in the smaller arm on.
+
+    Proportions need no more than the burn-in of their difference, which the caller keeps. For anything else
+    give `VALUES_BURN_IN_UNITS`: below it there is a reason instead.
+    """
+    fewest = min(both.treatment.units, both.control.units)
+    if fewest < burn_in_units:
+        return NotEnough(
+            f"{fewest} units in the smaller variant; the interval of a lift starts at {burn_in_units}: "
+            "until then read the difference"
+        )
     squared = two_sided_radius(1.0, both.units, tuning) ** 2
     return _interval(both, squared, method, "asymptotic confidence sequence")
 

@@ -29,7 +29,8 @@ def to_micro(value: float) -> int:
 @dataclass(frozen=True, slots=True)
 class Sums:
     """What is known of one metric in one variant: units, how many converted, Σy and Σy² in micro-units; and
-    of the covariate x, what the unit did before its exposure, Σx, Σx² and Σxy.
+    of the covariate x, what the unit did before its exposure, Σx, Σx² and Σxy. Of a ratio x is what
+    it is divided by.
 
     Units that did nothing count with y = 0. For a proportion y is 0 or 1, that is 0 or `MICRO`; so is x.
     """

@@ -19,7 +19,7 @@ from libs.statistics.comparisons import (
     worse_than_margin,
 )
 from libs.statistics.differences import Arms, NotEnough
-from libs.statistics.lifts import LiftInterval, always_valid_lift
+from libs.statistics.lifts import VALUES_BURN_IN_UNITS, LiftInterval, always_valid_lift
 from libs.statistics.proportions import (
     EXACT_INTERVAL,
     EXACT_TEST,
@@ -66,9 +66,18 @@ def evidence_on(matter: Matter) -> Evidenced:
         both,
         TWO_SIDED + adjusted,
         ONE_SIDED + adjusted,
-        lambda: both if isinstance(both, NotEnough) else always_valid_lift(both, question.tuning),
+        lambda: _lift(matter, both),
         lambda: not isinstance(both, NotEnough) and _beyond_margin(both, question),
     )
+
+
+def _lift(matter: Matter, both: Arms | NotEnough) -> LiftInterval | NotEnough:
+    """Rates as they are need no longer burn-in; adjusted by CUPED they are values like any others."""
+    if isinstance(both, NotEnough):
+        return both
+    plain_rates = matter.question.proportion and matter.adjustment is None
+    burn_in = 0 if plain_rates else VALUES_BURN_IN_UNITS
+    return always_valid_lift(both, matter.question.tuning, burn_in_units=burn_in)
 
 
 def _counts_are_small(matter: Matter) -> bool:

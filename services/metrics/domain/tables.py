@@ -70,7 +70,8 @@ class Values(Table):
     """Conversions within the window after the first exposure, and their sum in micro-units."""
     total: I64
     before: I32
-    """Conversions within the covariate's window before it, and their sum."""
+    """Conversions within the covariate's window before it, and their sum. Of a ratio: the
+    denominator's, within the window after it."""
     before_total: I64
     types: ClassVar[Types] = {
         "count": np.int32,

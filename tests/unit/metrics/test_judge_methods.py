@@ -230,6 +230,39 @@ def test_cuped_narrows_the_interval_and_says_by_how_much(method: Method) -> None
     assert with_past.lower > 0 > without.lower
 
 
+@pytest.mark.parametrize("window_ms", [0, 1_000])
+def test_the_lift_of_values_waits_for_its_burn_in(window_ms: int) -> None:
+    """At 999 units a variant the result has the difference, the estimate of the lift and the reason why that
+    has no interval yet; at 1,000 it has one. Adjusted by CUPED or not."""
+    metric = Metric(name="good", conversion="c", kind=MetricKind.MEAN, role=MetricRole.GOAL)
+    experiment = running([metric.model_copy(update={"covariate_window_ms": window_ms})])
+
+    def at(units: int) -> Comparison:
+        one, two = (
+            exact_pairs([(unit % 20 + shift, float(unit % 3)) for unit in range(units)])
+            for shift in (10.0, 15.0)
+        )
+        return shown(experiment, by_sums({("a", "good"): one, ("b", "good"): two}))
+
+    early, late = at(999), at(1_000)
+    assert early.sufficient
+    assert early.lower is not None
+    assert early.lower > 0
+    assert early.relative == pytest.approx(0.256, abs=0.002)
+    assert (early.relative_lower, early.relative_upper) == (None, None)
+    assert early.relative_reason.startswith("999 units in the smaller variant")
+    assert late.relative_lower is not None
+    assert late.relative_lower > 0
+    assert late.relative_reason == ""
+
+
+def test_the_lift_of_rates_needs_no_longer_burn_in() -> None:
+    """400 units a variant with 80 and 140 conversions: the interval is there."""
+    found = shown(running([GOAL]), totals({"a": (400, 80), "b": (400, 140)}))
+    assert found.relative_lower is not None
+    assert found.relative_lower > 0
+
+
 def test_cuped_without_a_past_says_so() -> None:
     """Where no unit did anything before, the plain numbers are shown with the reason."""
     metric = GOAL.model_copy(update={"covariate_window_ms": 1_000})

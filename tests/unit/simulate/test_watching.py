@@ -9,7 +9,7 @@ from benchmarks.simulate import populations as of
 from benchmarks.simulate.arrays import ADJUSTED, MEANS, RATES, RATIOS, Method
 from benchmarks.simulate.chances import Ground
 from benchmarks.simulate.populations import Population
-from benchmarks.simulate.rules import APPROVES, BREACH, DIFFERS, HARM, Rule, loses_lift
+from benchmarks.simulate.rules import APPROVES, BREACH, DIFFERS, HARM, Rule, loses_difference, loses_lift
 from benchmarks.simulate.streams import of_rate, of_values, schedule, watch_values
 from benchmarks.simulate.watching import NEVER, Disagreement, Watcher
 from libs.statistics.comparisons import Question
@@ -23,8 +23,9 @@ RULES = (
     BREACH,
     DIFFERS,
     APPROVES,
-    loses_lift(-0.2, LiftMethod.FIELLER),
-    loses_lift(-0.2, LiftMethod.DELTA),
+    loses_difference(-3.0),
+    loses_lift(-0.3, LiftMethod.FIELLER),
+    loses_lift(-0.3, LiftMethod.DELTA),
 )
 
 

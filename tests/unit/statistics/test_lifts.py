@@ -4,13 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from libs.statistics.comparisons import Answer, Question, compare_arms
 from libs.statistics.cuped import adjusted_arms, adjustment
 from libs.statistics.differences import Arm, Arms, NotEnough
-from libs.statistics.lifts import LiftInterval, LiftMethod, always_valid_lift, fixed_lift
+from libs.statistics.lifts import (
+    VALUES_BURN_IN_UNITS,
+    LiftInterval,
+    LiftMethod,
+    always_valid_lift,
+    fixed_lift,
+)
 from libs.statistics.pairs import exact_pairs
 from libs.statistics.sequences import Tuning, two_sided_radius
 
@@ -49,6 +55,8 @@ def test_fiellers_ends_are_where_the_contrast_is_a_radius_from_zero() -> None:
         assert found.lower < 0.1 < found.upper
 
 
+# Arms of all sizes: many have no bounded interval.
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(ARMS, st.floats(1e-6, 0.5))
 def test_fiellers_interval_excludes_zero_exactly_when_that_of_the_difference_does(
     both: Arms, alpha: float
@@ -94,21 +102,57 @@ def test_a_control_near_zero_is_a_reason(
 
 
 def test_fieller_covers_where_the_delta_method_does_not() -> None:
-    """Control mean 4 standard errors from 0, lift 100 %: over 4,000 draws Fieller covers 95 % (where it says
-    anything), the delta method misses on one side only."""
+    """Control mean 14 standard errors from 0, lift 100 %: over 4,000 draws Fieller covers 95 % and misses as
+    often on either side, the delta method more on one side than on the other."""
     chance = np.random.default_rng(5)
-    low = high = missed = told = 0
-    for one, zero in zip(chance.normal(8.0, 1.0, 4_000), chance.normal(4.0, 1.0, 4_000), strict=True):
+    missed = {each: [0, 0] for each in LiftMethod}
+    for one, zero in zip(chance.normal(28.0, 1.0, 4_000), chance.normal(14.0, 1.0, 4_000), strict=True):
         both = Arms(Arm(2, float(one), 2.0), Arm(2, float(zero), 2.0))
-        fieller, delta = fixed_lift(both), fixed_lift(both, method=LiftMethod.DELTA)
-        if isinstance(fieller, LiftInterval):
-            told += 1
-            missed += not fieller.lower <= 1.0 <= fieller.upper
-        if isinstance(delta, LiftInterval):
-            low, high = low + (delta.upper < 1.0), high + (delta.lower > 1.0)
-    assert told > 3_800
-    assert missed / told < 0.06
-    assert low > 5 * high
+        for method, sides in missed.items():
+            found = interval(fixed_lift(both, method=method))
+            sides[0] += found.upper < 1.0
+            sides[1] += found.lower > 1.0
+    low, high = missed[LiftMethod.FIELLER]
+    assert low + high < 0.06 * 4_000
+    assert 0.7 < low / high < 1.4
+    low, high = missed[LiftMethod.DELTA]
+    assert low > 3 * high
+
+
+@pytest.mark.parametrize("validity", ["one look", "any look"])
+def test_the_delta_method_wants_ten_standard_errors(validity: str) -> None:
+    """With the control's mean 9.9 standard errors from 0 it names Fieller's, which answers; with 10.1 it
+    answers itself."""
+
+    def found(control: float, method: LiftMethod) -> LiftInterval | NotEnough:
+        both = pair(1.2 * control, control)
+        return (
+            fixed_lift(both, method=method)
+            if validity == "one look"
+            else always_valid_lift(both, Tuning(), method)
+        )
+
+    near = found(0.99, LiftMethod.DELTA)
+    assert isinstance(near, NotEnough)
+    assert "within 10 standard errors of 0: ask for Fieller" in near.reason
+    assert isinstance(found(1.01, LiftMethod.DELTA), LiftInterval)
+    assert isinstance(found(0.99, LiftMethod.FIELLER), LiftInterval)
+
+
+@METHODS
+def test_the_lift_of_values_waits_for_its_burn_in(method: LiftMethod) -> None:
+    """One unit short of it in either variant there is a reason with both numbers; then an interval."""
+    few, enough = Arm(VALUES_BURN_IN_UNITS - 1, 5.0, 1.0), Arm(VALUES_BURN_IN_UNITS, 5.0, 1.0)
+    for both in (Arms(few, enough), Arms(enough, few)):
+        found = always_valid_lift(both, Tuning(), method, burn_in_units=VALUES_BURN_IN_UNITS)
+        assert isinstance(found, NotEnough)
+        assert found.reason.startswith("999 units in the smaller variant")
+        assert "starts at 1000" in found.reason
+        assert isinstance(always_valid_lift(both, Tuning(), method), LiftInterval)
+    both = Arms(enough, enough)
+    assert isinstance(
+        always_valid_lift(both, Tuning(), method, burn_in_units=VALUES_BURN_IN_UNITS), LiftInterval
+    )
 
 
 def test_cupeds_overall_mean_counts_in_a_lift_far_from_zero() -> None:

@@ -7,7 +7,7 @@ difference, the confidence sequence and its p-value. Where not, and who is right
   the delta method's variance, as tea-tasting does. Satterthwaite's formula asks for the parts of the variance
   that is used: ours. Of 12 and 15 units the intervals are up to 6.5 % apart, of 300 and more 0.03 %.
 * proportions: gbstats asks Welch's t with p(1 - p); ours is the classical z-test, pooled for the p-value.
-  Both are approximations of the same order; the interval differs by t against z.
+  For the interval they take the same as for the test, we take Newcombe's, which holds at small counts too.
 * CUPED: gbstats takes one slope over both variants together. An effect on y then leaks into theta; ours is
   the slope within the variants. Ours is right; with equal x̄ the two tend to each other.
 * CUPED's lift: gbstats divides the adjusted difference by the unadjusted control mean and takes its variance
@@ -32,7 +32,6 @@ from libs.statistics.fixed_horizon import Fixed, mean_arms, two_proportions, wel
 from libs.statistics.ratios import ratio_arms
 from libs.statistics.sequences import Tuning, log_p_value, shown_p_value, two_sided_radius
 from libs.statistics.sums import MICRO, Sums
-from libs.statistics.tails import critical_value, two_sided_log_p
 
 ORACLES = Path(__file__).parents[2] / "oracles"
 
@@ -132,18 +131,16 @@ def test_lifts_agree_but_for_the_degrees_of_freedom(case: Case, alpha: float) ->
 
 
 @cases("proportion")
-def test_proportions_agree_up_to_t_against_z(case: Case) -> None:
-    """The width within 0.3 %. Their p-value is that of the interval's variance; our pooled one is further
-    from it the more uneven the split is (0.21 against 0.16 at 500 and 9,500 units)."""
+def test_proportions_agree_up_to_newcombes_interval(case: Case) -> None:
+    """The width within 2 %: theirs is the unpooled one with t, which covers too little with few conversions.
+    Their p-value is that of the interval's variance; our pooled one is further from it the more uneven the
+    split is (0.21 against 0.16 at 500 and 9,500 units)."""
     found = fixed(two_proportions(sums_of(case["treatment"]), sums_of(case["control"])))
     theirs = case["answers"]["two-sided absolute 0.05"]
     lower, upper = theirs["ends"]
     assert lower is not None
     assert upper is not None
-    width = found.upper - found.lower
-    assert width == pytest.approx(upper - lower, rel=3e-3)
-    unpooled = found.estimate / (width / 2 / critical_value(0.05, None))
-    assert math.exp(two_sided_log_p(unpooled, None)) == pytest.approx(theirs["p"], abs=1e-3)
+    assert found.upper - found.lower == pytest.approx(upper - lower, rel=2e-2)
     assert math.exp(found.log_p) == pytest.approx(theirs["p"], abs=0.06)
 
 

@@ -26,9 +26,8 @@ def show(matter: Matter, _found: Evidenced) -> Shown | NotEnough:
     both: Arms | NotEnough = matter.arms() if matter.question.proportion else plain
     return Shown(
         estimate=test.estimate,
-        # That of smoothed rates is not centred on the estimate: at an alpha near 1 it may lie beside it.
-        lower=min(test.lower, test.estimate),
-        upper=max(test.upper, test.estimate),
+        lower=test.lower,
+        upper=test.upper,
         method=test.method + (", CUPED" if matter.adjustment is not None else ""),
         lift=both if isinstance(both, NotEnough) else fixed_lift(both, alpha, test.df),
         log_p=test.log_p,
