@@ -9,21 +9,27 @@ from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import RowsT
 
 AT_ONCE = 500
-"""Dead letters that wait for the broker together."""
+"""Dead letters that wait for the broker together, of each partition."""
+MOST = 1_000
+"""Dead letters that may wait while records are read on."""
 
 
 class Burial(Generic[RowsT]):
-    """Letters on their way. At most one fetch is taken in beyond poison that is not buried, and nothing is
-    published of it."""
+    """Letters on their way. Only so many wait before the line does, and nothing is published of what lies
+    beyond poison that is not buried."""
 
     def __init__(self, dead_letters: DeadLetters, own: Ownership[RowsT]) -> None:
         self._dead_letters = dead_letters
         self._own = own
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begin to bury what there is. Only after `end`."""
-        if any(held.passages for held in self._own.held.values()):
+    async def keep_up(self) -> None:
+        """See to it that what there is goes out, and wait only where there is too much of it. Raises what
+        `end` raises."""
+        waiting = sum(len(held.passages) for held in self._own.held.values())
+        if waiting > MOST or (self._task is not None and self._task.done()):
+            await self.end()
+        if waiting and self._task is None:
             self._task = asyncio.create_task(self.bury())
 
     async def end(self) -> None:
@@ -34,11 +40,20 @@ class Burial(Generic[RowsT]):
             await task
 
     async def bury(self) -> None:
-        """Bury what there is. Raises likewise."""
-        for held in list(self._own.held.values()):
-            while held.passages:
-                for _ in range(await self._dead_letters.bury_many(list(islice(held.passages, AT_ONCE)))):
+        """Bury what there is: of all partitions in one go, as each waits for the broker. Raises likewise."""
+        while True:
+            waiting = [
+                (held, list(islice(held.passages, AT_ONCE)))
+                for held in self._own.held.values()
+                if held.passages
+            ]
+            if not waiting:
+                return
+            done = await self._dead_letters.bury_many([each for _, lot in waiting for each in lot])
+            for held, lot in waiting:
+                for _ in lot[:done]:
                     held.passages.popleft()
+                done -= min(done, len(lot))
 
     async def cancel(self) -> None:
         """Let go of what was begun: who takes over finds it in the log."""

@@ -136,14 +136,13 @@ class Line(Generic[RowsT]):
         records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
         self._own.forget_parked()
         await self._fold(records)
-        await self._burial.end()
+        await self._burial.keep_up()
         now_ms = self.clock.monotonic_ms()
         if now_ms >= self._publish_due_ms:
             self._publish_due_ms = now_ms + self.settings.publish_interval_ms
+            await self._burial.end()
             await self._burial.bury()
             await self._publish(now_ms)
-        else:
-            self._burial.start()
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
             await self._renew()
