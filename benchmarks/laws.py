@@ -27,7 +27,6 @@ LAWS: Mapping[str, Sequence[str]] = {
     "Any interleaving, repetition and reordering of the same events gives the same state": (
         _JOIN + "any_order_and_repetition_equals_the_reference",
         _EXACT + "every_number_equals_the_recount",
-        _EXACT + "units_with_many_conversions_are_counted_alike",
     ),
     "So it does when events come late, within the lateness, and what is useless is forgotten meanwhile": (
         _ROOM + "sweeping_changes_no_row",
