@@ -22,7 +22,10 @@ class VariantCount(Contract):
 
 
 class Summary(Contract):
-    """One metric in one variant. `mean` is None with its reason in the comparison when there are no units."""
+    """One metric in one variant. `mean` is None with its reason in the comparison when there are no units.
+
+    Of a ratio, mean and variance are those of its numerator per unit; the ratio itself is in the comparison.
+    """
 
     variant: Key
     metric: Key
@@ -47,7 +50,7 @@ class HourCount(Contract):
 
 
 class SegmentSummary(Contract):
-    """One metric in the units of one variant that share an attribute's value."""
+    """One metric in the units of one variant that share an attribute's value; of a ratio, its numerator."""
 
     attribute: Name
     value: ShortText | None
