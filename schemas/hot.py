@@ -130,7 +130,8 @@ MAX_REASON_CHARS = 500
 def decode_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> list[AnyHotFact | str]:
     """Return, at the place of each value, its fact, or the reason why it is none (at most 500 characters).
 
-    The same as `decode_one` for each, only faster. Raises KeyError for a topic that is not unit-keyed.
+    It is none when it does not parse, breaks a limit, or lies more than a day after `now_ms`: in the words of
+    `schemas.decode`, the same as in a batch by itself. Raises KeyError for a topic that is not unit-keyed.
     """
     found: list[AnyHotFact | str] = []
     broken: list[int] = []
@@ -160,18 +161,6 @@ def without(things: Sequence[T], places: Sequence[int]) -> Sequence[T]:
     for place in reversed(places):
         del kept[place]
     return kept
-
-
-def decode_one(topic: str, value: bytes | None, now_ms: int) -> AnyHotFact | str:
-    """Return the fact in one record of `topic`, or the reason why it is none, as `schemas.decode` says it.
-
-    It is none when it does not parse, breaks a limit, or lies more than a day after `now_ms`.
-    """
-    try:
-        fact = _DECODERS[topic](cast("bytes", value))
-    except _BROKEN as error:
-        return _reason(topic, value, now_ms, str(error))
-    return _checked(topic, fact, cast("bytes", value), now_ms)
 
 
 def _all_good(topic: str, facts: Sequence[AnyHotFact], values: Sequence[bytes], now_ms: int) -> bool:

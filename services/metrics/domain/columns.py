@@ -67,11 +67,6 @@ class Table:
             setattr(self, name, room)
 
     @property
-    def nbytes(self) -> int:
-        """Return the bytes of all columns, the room to grow included."""
-        return sum(getattr(self, name).nbytes for name in self.types)
-
-    @property
     def _room(self) -> int:
         return len(getattr(self, next(iter(self.types))))
 

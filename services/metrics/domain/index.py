@@ -20,11 +20,6 @@ class Index:
         self._slots: I32 = np.zeros(_FEWEST, np.int32)
         self._used = 0
 
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of the slots."""
-        return self._slots.nbytes
-
     def find(self, keys: U64, wanted: U64) -> I64:
         """Return the row of each key, NONE where there is none."""
         slots = self._slots

@@ -46,12 +46,6 @@ class Store:
             "conversions": self.conversions,
         }
 
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of all tables and indexes."""
-        indexes = (self.unit_index, self.enrolment_index, self.exposure_index, self.conversion_index)
-        return sum(each.nbytes for each in self.tables().values()) + sum(each.nbytes for each in indexes)
-
     def find_units(self, keys: U64) -> I64:
         """Return the rows of units by the hashes of their ids, NONE for those that are new."""
         return self.unit_index.find(self.units.key, keys)
