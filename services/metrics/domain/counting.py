@@ -106,7 +106,7 @@ class Counting:
                 tally.changed = True
 
     def note_conversions(self, rows: Rows) -> None:
-        """Note the event times of all conversions of units that were enrolled just now."""
+        """Note the event times of all conversions of units that are not settled, as they are crossed."""
         places, conversions = self._store.conversions_of(self._store.enrolments.unit[rows])
         self._note_latest(rows[places], self._store.conversions.at_ms[conversions])
 
@@ -126,6 +126,8 @@ class Counting:
         if not len(conversions):
             return
         log, owner = self._store.conversions, rows[places]
+        if sign > 0:
+            self._note_latest(owner, log.at_ms[conversions])
         happened = Happened(log.name[conversions], log.at_ms[conversions], log.micro[conversions])
         self._credit(Pairs(np.arange(len(conversions)), owner), happened, sign)
 

@@ -56,9 +56,9 @@ class Enrolling:
             self._note_first(met, rows, firsts)
             added = np.arange(old, self._store.enrolments.n)
             self._cross(added, left)
-            chosen = rows[firsts]
-            self._counting.settle(chosen[self._store.enrolments.segment[chosen] != CROSSED], 1)
-            self._counting.note_conversions(added)
+            chosen, segment = rows[firsts], self._store.enrolments.segment
+            self._counting.settle(chosen[segment[chosen] != CROSSED], 1)
+            self._counting.note_conversions(added[segment[added] == CROSSED])
         return rows
 
     def _rows(self, met: Met) -> I64:
