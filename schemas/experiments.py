@@ -5,6 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
+from schemas.audience import Condition, Exclusion, ForcedUnits, Holdout
+from schemas.audience import Forced as Forced
+from schemas.audience import Hashing as Hashing
 from schemas.designs import check_bandit, check_factors
 from schemas.event import Contract
 from schemas.metrics import DAY_MS as DAY_MS
@@ -58,6 +61,10 @@ class ExperimentKind(StrEnum):
     """Factorial: every variant is one combination of levels of the factors."""
     BANDIT = "bandit"
     """Its weights follow its results; there is no ramp."""
+    FLAG = "flag"
+    """A feature flag: units get variants, and nothing is measured."""
+    SHADOW = "shadow"
+    """Everybody gets control; whoever serves also asks the other variants' versions, and shows nobody."""
 
 
 class Variant(Contract):
@@ -105,6 +112,14 @@ class ExperimentDefinition(Contract):
     """Share of all units that take part, where there is no ramp. With a ramp, the stages set it."""
     salt: Key | None = None
     """What the hash is salted with; the experiment's id when left out."""
+    hashing: Hashing = Hashing.TRIMTAB
+    targeting: Condition = Field(default_factory=dict)
+    """Only units whose attributes fulfil it take part."""
+    exclusion: Exclusion | None = None
+    holdout: Holdout | None = None
+    forced: ForcedUnits = ()
+    sticky: bool = False
+    """Units that were exposed keep their variant when weights change; a bandit's always do."""
     description: Text = ""
 
     @model_validator(mode="after")
@@ -114,6 +129,11 @@ class ExperimentDefinition(Contract):
             raise ValueError("variants: every key may occur once")
         if self.control not in keys:
             raise ValueError(f"control: {self.control!r} is not the key of a variant")
+        stray = next((each.variant for each in self.forced if each.variant not in keys), None)
+        if stray is not None:
+            raise ValueError(f"forced: {stray!r} is not the key of a variant")
+        if len({each.unit_id for each in self.forced}) != len(self.forced):
+            raise ValueError("forced: every unit may occur once")
         names = [metric.name for metric in self.metrics]
         if len(set(names)) != len(names):
             raise ValueError("metrics: every name may occur once")
@@ -127,7 +147,19 @@ class ExperimentDefinition(Contract):
         check_factors(self.kind is ExperimentKind.MULTIVARIATE, [each.levels for each in self.variants])
         if self.kind is ExperimentKind.BANDIT:
             check_bandit(self.policy, self.metrics, len(self.variants))
+        if not self.exposes and self.metrics:
+            raise ValueError(f"metrics: nobody is exposed to a {self.kind}, so it can measure nothing")
         return self
+
+    @property
+    def exposes(self) -> bool:
+        """True when units that take part are exposed and counted."""
+        return self.kind not in (ExperimentKind.FLAG, ExperimentKind.SHADOW)
+
+    @property
+    def keeps_units(self) -> bool:
+        """True when exposed units keep their variant whatever the weights become."""
+        return self.sticky or self.kind is ExperimentKind.BANDIT
 
 
 class Experiment(ExperimentDefinition):
@@ -143,6 +175,10 @@ class Experiment(ExperimentDefinition):
     created_at_ms: TimeMs
     started_at_ms: TimeMs | None = None
     ended_at_ms: TimeMs | None = None
+    remembers_since: Annotated[int, Field(ge=1)] = 1
+    """Where units are sticky: variants that were given before this revision are forgotten."""
+    verified_at_ms: TimeMs | None = None
+    """Of a rolled back experiment: when exposures had shown that nobody meets its variants any more."""
     promoted_variant: Key | None = None
     """Of a promoted experiment: the variant that serves everybody from now on."""
     updated_at_ms: TimeMs
@@ -173,6 +209,8 @@ class VerdictKind(StrEnum):
     """A bandit: give the variants these weights."""
     STOP = "stop"
     """A planned look has answered the question: end it, control serves."""
+    VERIFY = "verify"
+    """A rollback is in force: exposures have shown no unit in a variant that lost its traffic."""
 
 
 class Evidence(Contract):

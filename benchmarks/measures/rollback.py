@@ -25,7 +25,8 @@ from benchmarks.world import VARIANTS
 from deploy.local.ports import choose_port
 from libs.common.clock import Clock
 from schemas.experiments import Experiment
-from trimtab.rules import Rules, evaluate, parse
+from trimtab.evaluation import evaluate
+from trimtab.rules import Rules, parse
 
 EXPERIMENTS, FEWEST = 20, 5
 AFTER_LAST_S = 12.0

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from schemas.experiments import Experiment, ExperimentKind, ExperimentState
 from services.assignment.domain.change import challengers
 from services.assignment.domain.model_record import ModelRecord
-from trimtab.rules import PAUSED, QUARANTINED, SETTLED
+from trimtab.assignments import PAUSED, QUARANTINED, SETTLED
 
 Document = dict[str, JsonValue]
 
@@ -58,11 +58,20 @@ def _experiment(experiment: Experiment, closed: str) -> Document:
         "experiment_id": experiment.experiment_id,
         "revision": experiment.revision,
         "closed": closed,
+        "exposes": experiment.exposes,
+        "shadow": experiment.kind is ExperimentKind.SHADOW,
         "salt": experiment.salt or experiment.experiment_id,
+        "hashing": experiment.hashing.value,
         "coverage": experiment.coverage,
         "control": experiment.control,
         "defers_to": None,
         "variants": [each.model_dump(mode="json") for each in experiment.variants],
+        "targeting": experiment.targeting,
+        "exclusion": experiment.exclusion and experiment.exclusion.model_dump(mode="json"),
+        "holdout": experiment.holdout and experiment.holdout.model_dump(mode="json"),
+        "forced": {each.unit_id: each.variant for each in experiment.forced},
+        "sticky_since": experiment.remembers_since if experiment.keeps_units else 0,
+        "attributes": [each.attribute for each in experiment.breakdowns],
     }
 
 
@@ -73,6 +82,7 @@ def _ended(experiment: Experiment, quarantined: frozenset[str]) -> Document:
     return _experiment(experiment, closed) | {
         "control": served.key,
         "defers_to": experiment.model if _is_trial(experiment) else None,
+        "forced": {},
         # Only what still serves travels: a rolled back version is in no rule set.
         "variants": [served.model_copy(update={"weight": 1.0}).model_dump(mode="json")],
     }

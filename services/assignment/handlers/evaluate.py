@@ -5,7 +5,9 @@ from libs.common.ids import derived_id
 from schemas.experiments import DAY_MS
 from schemas.facts import Exposure
 from services.assignment.ports import Desk, Exposures
-from trimtab.rules import Assignment, Rules, evaluate, without_exposure
+from trimtab.assignments import Assignment
+from trimtab.evaluation import evaluate, without_exposure
+from trimtab.rules import Rules
 
 
 async def assign(desk: Desk, exposures: Exposures, rules: Rules, *, key: str, unit_id: str) -> Assignment:

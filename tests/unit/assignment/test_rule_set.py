@@ -14,7 +14,8 @@ from services.assignment.handlers.read_rules import RulesReader
 from services.assignment.handlers.roll_back import roll_back
 from services.assignment.ports import Desk
 from tests.unit.assignment.make import TEMPLATE, definition, desk, model_state, order, store_of
-from trimtab.rules import Rules, evaluate, parse
+from trimtab.evaluation import evaluate
+from trimtab.rules import Rules, parse
 
 UNITS = tuple(f"user-{number}" for number in range(300))
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from trimtab.rules import BadRules, Rules, evaluate, parse
+from trimtab.evaluation import evaluate
+from trimtab.rules import BadRules, Rules, parse
 
 
 def experiment(**changes: Any) -> dict[str, Any]:

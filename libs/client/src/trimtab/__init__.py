@@ -9,8 +9,8 @@ with Trimtab("http://gateway:8080", "http://assignment:8081") as trimtab:
     trimtab.feedback("user-7", prediction_id, model="digits", label="3")
 """
 
+from trimtab.assignments import Assignment
 from trimtab.client import Trimtab
-from trimtab.rules import Assignment
 from trimtab.stats import Stats
 
 __all__ = ["Assignment", "Stats", "Trimtab"]

@@ -8,11 +8,12 @@ from typing import Any, Self
 import httpx
 
 from trimtab import events
+from trimtab.assignments import NO_RULES, Assignment
 from trimtab.buffer import Memory
 from trimtab.clock import monotonic_ms
 from trimtab.delivery import Delivery, DeliverySettings, OnAccepted
+from trimtab.evaluation import evaluate
 from trimtab.refresher import Refresher
-from trimtab.rules import NO_RULES, Assignment, evaluate
 from trimtab.stats import Stats
 
 log = logging.getLogger("trimtab")

@@ -4,8 +4,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.assignments import Assignment
 from trimtab.clock import now_ms
-from trimtab.rules import Assignment
 
 Event = dict[str, Any]
 

@@ -1,34 +1,13 @@
-"""The rule set as the assignment service publishes it, and how a key and a unit become an assignment.
-
-A *key* is an experiment's id, or the name of a model: then its live champion/challenger experiment
-decides, and where there is none the champion serves without an exposure. Evaluation is pure: the client
-runs it in production services, the assignment service runs it for those who ask over HTTP.
-"""
+"""The rule set as the assignment service publishes it (`GET /v1/rules`), read and made ready."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Literal
 
-from trimtab.bucketing import Range, bucket, pick, ranges
+from trimtab.bucketing import Hashing, Range, ranges
+from trimtab.conditions import Condition, compile_condition
 
-ASSIGNED: Final = "assigned"
-"""The unit takes part; it must be exposed."""
-OUTSIDE: Final = "outside"
-"""The experiment does not cover this unit: it gets what control carries, without an exposure."""
-PAUSED: Final = "paused"
-"""Everybody gets what control carries while the experiment is paused."""
-QUARANTINED: Final = "quarantined"
-"""A variant carries a version that was rolled back elsewhere: everybody gets what control carries."""
-SETTLED: Final = "settled"
-"""The experiment has ended: what it ended with is served."""
-CHAMPION: Final = "champion"
-"""The model has no experiment now: its champion serves."""
-UNKNOWN: Final = "unknown"
-"""Neither an experiment nor a model of that name: use your own default."""
-NOT_EXPOSED: Final = "not_exposed"
-"""The unit's exposure could not be told: it gets what control carries and takes no part."""
-NO_RULES: Final = "no_rules"
-"""No rule set has arrived yet: use your own default."""
+Valued = Literal["payload", "model_version", "variant"]
 
 
 class BadRules(ValueError):
@@ -36,28 +15,22 @@ class BadRules(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Assignment:
-    """What one unit gets. Where `variant` and `model_version` are None, use your own default."""
-
-    key: str
-    variant: str | None = None
-    model_version: str | None = None
-    payload: Any = None
-    experiment_id: str | None = None
-    revision: int = 0
-    """Of the experiment; 0 where none took part."""
-    in_experiment: bool = False
-    """True: the unit counts, and must be exposed."""
-    reason: str = UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
 class Arm:
-    """One variant: what it carries."""
+    """One variant: what it carries, and its value (see `Assignment.value`)."""
 
     key: str
     model_version: str | None
     payload: Any
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part [start, end) of all units, by a salt of its own."""
+
+    salt: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +41,30 @@ class ExperimentRule:
     revision: int
     control: Arm
     salt: str = ""
+    hashing: Hashing = "trimtab"
     arms: tuple[Arm, ...] = ()
     owned: tuple[Range, ...] = ()
     closed: str = ""
     """Why nobody takes part: `paused`, `quarantined` or `settled`. Empty: units do."""
     defers_to: str = ""
     """Of an ended champion/challenger experiment: the model whose champion serves in its stead."""
+    exposes: bool = True
+    shadow: bool = False
+    targeting: Condition | None = None
+    """None: everybody."""
+    exclusion: Share | None = None
+    """Only these units may take part."""
+    holdout: Share | None = None
+    """These units may not."""
+    forced: Mapping[str, Arm] = field(default_factory=dict)
+    sticky_since: int = 0
+    """Units keep the variant that they were given at this revision or later; 0: they do not."""
+    attributes: tuple[str, ...] = ()
+
+    @property
+    def by_key(self) -> dict[str, Arm]:
+        """Return the variants by their keys."""
+        return {arm.key: arm for arm in self.arms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +88,13 @@ class Rules:
 def parse(document: Any) -> Rules:
     """Return the rule set that a JSON document of `GET /v1/rules` holds. Raises BadRules.
 
-    {"revision": 7, "experiments": [{"experiment_id", "revision", "closed", "salt", "coverage", "control",
-    "defers_to", "variants": [{"key", "weight", "model_version", "payload"}]}],
+    {"revision": 7, "experiments": [{"experiment_id", "revision", "closed", "exposes", "shadow", "salt",
+    "hashing", "coverage", "control", "defers_to", "variants": [{"key", "weight", "model_version",
+    "payload"}], "targeting": {}, "exclusion": {"group", "start", "end"}, "holdout": {"name", "share"},
+    "forced": {unit_id: variant}, "sticky_since", "attributes": []}],
     "models": [{"model", "champion", "experiment_id"}]}
+
+    What an older service does not say yet has its default.
     """
     try:
         experiments = [_experiment(each) for each in document["experiments"]]
@@ -119,60 +114,55 @@ def _model(document: Mapping[str, Any]) -> ModelRule:
 
 def _experiment(document: Mapping[str, Any]) -> ExperimentRule:
     variants = document["variants"]
-    arms = tuple(Arm(each["key"], each.get("model_version"), each.get("payload")) for each in variants)
-    control = next((arm for arm in arms if arm.key == document["control"]), None)
-    if control is None:
+    arms = _arms(variants)
+    by_key = {arm.key: arm for arm in arms}
+    hashing = document.get("hashing") or "trimtab"
+    if hashing not in ("trimtab", "growthbook_v2"):
+        raise ValueError(f"hashing {hashing!r} is unknown: install a newer client")
+    if document["control"] not in by_key:
         raise ValueError(f"control {document['control']!r} is not a variant")
     weights = [float(each["weight"]) for each in variants]
+    exclusion, holdout = document.get("exclusion"), document.get("holdout")
     return ExperimentRule(
         experiment_id=document["experiment_id"],
         revision=int(document["revision"]),
-        control=control,
+        control=by_key[document["control"]],
         salt=document["salt"],
+        hashing=hashing,
         arms=arms,
         owned=ranges(weights, float(document["coverage"])),
         closed=document["closed"],
         defers_to=document.get("defers_to") or "",
+        exposes=bool(document.get("exposes", True)),
+        shadow=bool(document.get("shadow", False)),
+        targeting=compile_condition(document["targeting"]) if document.get("targeting") else None,
+        exclusion=Share(f"group:{exclusion['group']}", exclusion["start"], exclusion["end"])
+        if exclusion
+        else None,
+        holdout=Share(f"holdout:{holdout['name']}", 0.0, holdout["share"]) if holdout else None,
+        forced={unit_id: by_key[key] for unit_id, key in (document.get("forced") or {}).items()},
+        sticky_since=int(document.get("sticky_since") or 0),
+        attributes=tuple(document.get("attributes") or ()),
     )
 
 
-def evaluate(rules: Rules, key: str, unit_id: str) -> Assignment:
-    """Return what `unit_id` gets for `key`. Pure, and raises nothing: an unknown key has its reason."""
-    experiment = rules.experiments.get(key)
-    if experiment is not None and experiment.defers_to not in rules.models:
-        return _in_experiment(experiment, key, unit_id)
-    model = rules.models.get(key if experiment is None else experiment.defers_to)
-    if model is None:
-        return Assignment(key)
-    live = rules.experiments.get(model.experiment_id)
-    if live is not None:
-        return _in_experiment(live, key, unit_id)
-    return Assignment(key, model_version=model.champion, reason=CHAMPION)
-
-
-def without_exposure(rules: Rules, assignment: Assignment) -> Assignment:
-    """Return what a unit gets whose exposure cannot be told: control, and no part in the experiment."""
-    rule = rules.experiments.get(assignment.experiment_id or "")
-    return assignment if rule is None else _serve(rule, rule.control, assignment.key, NOT_EXPOSED)
-
-
-def _in_experiment(rule: ExperimentRule, key: str, unit_id: str) -> Assignment:
-    if rule.closed:
-        return _serve(rule, rule.control, key, rule.closed)
-    index = pick(rule.owned, bucket(rule.salt, unit_id))
-    if index is None:
-        return _serve(rule, rule.control, key, OUTSIDE)
-    return _serve(rule, rule.arms[index], key, ASSIGNED)
-
-
-def _serve(rule: ExperimentRule, arm: Arm, key: str, reason: str) -> Assignment:
-    return Assignment(
-        key,
-        arm.key,
-        arm.model_version,
-        arm.payload,
-        rule.experiment_id,
-        rule.revision,
-        reason == ASSIGNED,
-        reason,
+def _arms(variants: Any) -> tuple[Arm, ...]:
+    valued = valued_by(variants)
+    return tuple(
+        Arm(
+            each["key"],
+            each.get("model_version"),
+            each.get("payload"),
+            each["key"] if valued == "variant" else each.get(valued),
+        )
+        for each in variants
     )
+
+
+def valued_by(variants: Any) -> Valued:
+    """Return which part of a variant is its value: a payload or a version only where each variant has one."""
+    if all(each.get("payload") is not None for each in variants):
+        return "payload"
+    if all(each.get("model_version") is not None for each in variants):
+        return "model_version"
+    return "variant"
