@@ -1,5 +1,6 @@
 """Assigning and exposing: rules, memory, and what happens without them."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -17,6 +18,26 @@ def test_exposure_is_told_once(make: Maker, services: Services) -> None:
     client.assign("user-8", "digits")
     assert client.flush()
     assert sorted(event["unit_id"] for event in services.events()) == ["user-7", "user-8"]
+
+
+def test_many_threads_expose_once(make: Maker, services: Services) -> None:
+    """Threads that assign the same units at the same time tell each exposure once."""
+    client = make()
+    units = [f"user-{number}" for number in range(200)]
+    together = threading.Barrier(8)
+
+    def work() -> None:
+        together.wait()
+        for unit in units:
+            client.assign(unit, "digits")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert client.flush()
+    assert sorted(event["unit_id"] for event in services.events()) == sorted(units)
 
 
 def test_exposure_can_wait(make: Maker, services: Services) -> None:

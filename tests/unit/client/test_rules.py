@@ -107,9 +107,39 @@ def test_unknown_key_leaves_the_choice_to_the_caller() -> None:
         {"revision": 1, "experiments": [experiment(coverage=7)], "models": []},
         {"revision": 1, "experiments": [experiment(variants=[])], "models": []},
         {"revision": 1, "experiments": ["text"], "models": []},
+        {"revision": 1, "experiments": [experiment(experiment_id=7)], "models": []},
+        {"revision": 1, "experiments": [experiment(salt=None)], "models": []},
+        {"revision": 1, "experiments": [experiment(closed=True)], "models": []},
+        {"revision": 1, "experiments": [experiment(revision=float("inf"))], "models": []},
+        {"revision": 1, "experiments": [experiment(forced={"tester": "nobody"})], "models": []},
+        {"revision": 1, "experiments": [experiment(holdout={"name": "h", "share": "much"})], "models": []},
+        {"revision": 1, "experiments": [experiment(exclusion={"group": "g", "start": 0.0})], "models": []},
+        {"revision": 1, "experiments": [experiment(attributes=[1])], "models": []},
     ],
 )
 def test_what_is_no_rule_set_is_refused(document: Any) -> None:
     """Anything but a whole and coherent rule set is refused, never half taken."""
     with pytest.raises(BadRules):
         parse(document)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hashing": "sha3"},
+        {"hashing": ["trimtab"]},
+        {"targeting": {"country": {"$near": "DE"}}},
+        {"targeting": "everybody"},
+    ],
+)
+def test_what_a_newer_service_says_closes_that_experiment_alone(changes: dict[str, Any]) -> None:
+    """An experiment that this client cannot read gives control, with the reason; the others go on."""
+    read = rules(experiment(**changes), experiment(experiment_id="other", salt="other"))
+    assert units(read, "digits-v2") == {("champion", "1", False, "unsupported")}
+    assert {each[3] for each in units(read, "other")} == {"assigned"}
+
+
+def test_a_closed_experiment_keeps_its_reason() -> None:
+    """An experiment that is paused says so, also where this client could not read its targeting."""
+    paused = rules(experiment(closed="paused", targeting={"country": {"$near": "DE"}}))
+    assert {each[3] for each in units(paused, "digits-v2")} == {"paused"}

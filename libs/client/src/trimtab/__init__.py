@@ -9,8 +9,10 @@ with Trimtab("http://gateway:8080", "http://assignment:8081") as trimtab:
     trimtab.feedback("user-7", prediction_id, model="digits", label="3")
 """
 
+from trimtab.aio import AsyncTrimtab
 from trimtab.assignments import Assignment
 from trimtab.client import Trimtab
 from trimtab.stats import Stats
+from trimtab.sticky import StickyStore
 
-__all__ = ["Assignment", "Stats", "Trimtab"]
+__all__ = ["Assignment", "AsyncTrimtab", "Stats", "StickyStore", "Trimtab"]

@@ -29,12 +29,17 @@ def all_again(count: int, error: str, retry_after_ms: float | None = None) -> An
     return Answer(retry=tuple(range(count)), error=error, retry_after_ms=retry_after_ms)
 
 
+def retry_after_ms(header: str | None) -> float | None:
+    """Return how long a Retry-After header asks to wait; None where it does not say so in seconds."""
+    return float(header) * 1_000 if header and header.isdecimal() else None
+
+
 def read_answer(status: int, body: bytes, retry_after: str | None, count: int) -> Answer:
     """Return the outcome of a batch of `count` events. Raises nothing.
 
     An answer that contradicts itself counts as no answer: the ids make a repetition harmless.
     """
-    wait_ms = float(retry_after) * 1_000 if retry_after and retry_after.isdecimal() else None
+    wait_ms = retry_after_ms(retry_after)
     if status in (200, 202, 422, 503):
         try:
             return _per_item(json.loads(body), status, wait_ms, count)

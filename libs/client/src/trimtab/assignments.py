@@ -25,6 +25,9 @@ QUARANTINED: Final = "quarantined"
 """A variant carries a version that was rolled back elsewhere: everybody gets what control carries."""
 SETTLED: Final = "settled"
 """The experiment has ended: what it ended with is served."""
+UNSUPPORTED: Final = "unsupported"
+"""The experiment uses what this version of the client does not know: everybody gets what control carries.
+Install a newer client."""
 CHAMPION: Final = "champion"
 """The model has no experiment now: its champion serves."""
 UNKNOWN: Final = "unknown"
@@ -35,6 +38,10 @@ NO_RULES: Final = "no_rules"
 """No rule set has arrived yet: use your own default."""
 UNREACHABLE: Final = "unreachable"
 """Asked remotely, and no answer came in time: use your own default."""
+BAD_UNIT: Final = "bad_unit"
+"""The unit's id is no string of 1 to 256 characters without control characters: use your own default."""
+FAILED: Final = "failed"
+"""What was given could not be evaluated (the log says why): use your own default."""
 
 
 @dataclass(frozen=True, slots=True)

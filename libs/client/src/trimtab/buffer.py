@@ -1,9 +1,17 @@
-"""What waits to be sent, and which exposures were told already. Both are bounded and thread-safe."""
+"""What waits to be sent, and what is remembered of units. Both are bounded and thread-safe.
+
+Locks are reentrant: a finalizer or a signal handler may tell something while its own thread holds one.
+"""
 
 import threading
 from collections import OrderedDict, deque
+from typing import Generic, TypeVar
 
 from trimtab.events import Event
+
+Known = TypeVar("Known")
+Pair = tuple[str, str]
+"""An experiment's id and a unit's."""
 
 
 class Buffer:
@@ -14,7 +22,7 @@ class Buffer:
         self._events: deque[Event] = deque()
         self._capacity = capacity
         self._full_batch = full_batch
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.ready = threading.Event()
 
     def __len__(self) -> int:
@@ -37,27 +45,45 @@ class Buffer:
             return [self._events.popleft() for _ in range(min(limit, len(self._events)))]
 
 
-class Memory:
-    """The pairs of experiment and unit seen last, up to a limit; the oldest is forgotten."""
+class Memory(Generic[Known]):
+    """What is known of pairs of an experiment and a unit, up to a limit; what was learnt first goes first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: OrderedDict[Pair, Known] = OrderedDict()
+        self.get = self._known.get
+        """Return what is known of a pair, or None. Without the lock: one look into a dictionary is atomic,
+        and this is the hot path of `assign`."""
+        self.reborn()
 
-    def add(self, experiment_id: str, unit_id: str) -> bool:
-        """Remember a pair; False when it was known."""
-        pair = (experiment_id, unit_id)
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def reborn(self) -> None:
+        """Be given a lock that no thread of a parent process holds; what is known stays known."""
+        self._lock = threading.RLock()
+
+    def clear(self) -> None:
+        """Forget all."""
         with self._lock:
-            if pair in self._seen:
-                self._seen.move_to_end(pair)
+            self._known.clear()
+
+    def add(self, pair: Pair, known: Known) -> bool:
+        """Remember a pair; False, and nothing changes, when it was known."""
+        with self._lock:
+            if pair in self._known:
                 return False
-            self._seen[pair] = None
-            if len(self._seen) > self._limit:
-                self._seen.popitem(last=False)
+            self.put(pair, known)
             return True
 
-    def discard(self, experiment_id: str, unit_id: str) -> None:
+    def put(self, pair: Pair, known: Known) -> None:
+        """Remember a pair, in place of what was known of it."""
+        with self._lock:
+            self._known[pair] = known
+            if len(self._known) > self._limit:
+                self._known.popitem(last=False)
+
+    def discard(self, pair: Pair) -> None:
         """Forget a pair: its exposure could not be queued and must be told again."""
         with self._lock:
-            self._seen.pop((experiment_id, unit_id), None)
+            self._known.pop(pair, None)

@@ -6,18 +6,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import httpx
-
 from trimtab.answers import TOO_LARGE, Answer, all_again, read_answer
 from trimtab.buffer import Buffer
 from trimtab.clock import monotonic_ms
 from trimtab.events import Event
+from trimtab.network import Network
 from trimtab.packing import Packed, Unsendable, body, fitting, pack
 
 log = logging.getLogger("trimtab")
 
 FIRST_BACKOFF_MS = 100.0
 MAX_BACKOFF_MS = 5_000.0
+GLANCE_MS = 1_000.0
+"""How often a waiting thread looks whether anybody still holds its client."""
 
 OnAccepted = Callable[[list[Event]], None]
 
@@ -31,23 +32,37 @@ class DeliverySettings:
     max_queue: int
     max_batch: int
     on_accepted: OnAccepted | None
+    last_words_ms: float
+    """How long the thread of a client that nobody holds any more goes on trying."""
 
 
 class Delivery:
     """Sends what `put` takes in, from one background thread. Counts are exact once `flush` said True."""
 
-    def __init__(self, http: httpx.Client, settings: DeliverySettings) -> None:
-        self._http = http
+    def __init__(self, network: Network, settings: DeliverySettings) -> None:
+        self._network = network
         self._settings = settings
-        self._buffer = Buffer(settings.max_queue, settings.max_batch)
+        self.when_abandoned: Callable[[], None] = lambda: None
+        """Called by the thread of an abandoned client, last."""
+        self._thread: threading.Thread | None = None
+        self._asleep = False
+        self.reborn()
+
+    def reborn(self) -> None:
+        """Be as new: in a child process neither the parent's thread, nor what it holds, nor its locks. Where
+        there was a thread, the first event starts another."""
+        self._asleep = self._asleep or self._thread is not None
+        self._buffer = Buffer(self._settings.max_queue, self._settings.max_batch)
         self._in_hand: list[Packed] = []  # taken from the buffer, without an answer yet: the thread's own
-        self._batch_limit = settings.max_batch
+        self._batch_limit = self._settings.max_batch
         self._failures = 0
         self._flushing = 0
         self._stopping = False
+        self.abandoned = False
+        """Set, without a lock, when nobody holds the client any more: send what waits, then end."""
         self._hurry = threading.Event()  # ends a pause between two tries
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self.queued = self.sent = self.accepted = self.rejected = self.dropped = 0
         self.last_error = ""
 
@@ -57,6 +72,8 @@ class Delivery:
             room = not self._stopping and self._buffer.put(event)
             if room:
                 self.queued += 1
+                if self._asleep:
+                    self.start()
             else:
                 self.dropped += 1
             said = self.dropped
@@ -64,8 +81,15 @@ class Delivery:
             log.warning("trimtab: the event queue is full or closed; %d events dropped so far", said)
         return room
 
+    def refuse(self, problem: str) -> None:
+        """Count an event that can never be sent as rejected."""
+        with self._changed:
+            self.rejected += 1
+            self.last_error = problem
+
     def start(self) -> None:
         """Start the thread. Does nothing when it runs."""
+        self._asleep = False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="trimtab-delivery", daemon=True)
             self._thread.start()
@@ -83,7 +107,7 @@ class Delivery:
     def close(self, deadline_ms: float) -> bool:
         """Flush, then end the thread; what is left counts as dropped. True: nothing was left."""
         began_ms = monotonic_ms()
-        done = self._thread is not None and self.flush(deadline_ms)
+        done = self.flush(deadline_ms) if self._thread is not None else self.queued == 0
         with self._changed:
             self._stopping = True
         self._wake()
@@ -104,14 +128,31 @@ class Delivery:
 
     def _run(self) -> None:
         wait_ms = self._settings.flush_interval_ms
-        while not self._stopping:
-            # While the gateway fails, a full batch is no reason to try sooner; a flush is.
-            signal = self._hurry if self._failures else self._buffer.ready
-            signal.wait(wait_ms / 1_000)
-            self._buffer.ready.clear()
-            self._hurry.clear()
+        while not (self._stopping or self.abandoned):
+            self._pause(wait_ms)
             wait_ms = self._send_waiting()
+        if self.abandoned:
+            self._last_words()
         self._drop_rest()
+        if self.abandoned:
+            self.when_abandoned()
+
+    def _pause(self, wait_ms: float) -> None:
+        # While the gateway fails, a full batch is no reason to try sooner; a flush is.
+        signal = self._hurry if self._failures else self._buffer.ready
+        while wait_ms > 0 and not self.abandoned and not signal.wait(min(wait_ms, GLANCE_MS) / 1_000):
+            wait_ms -= GLANCE_MS
+        self._buffer.ready.clear()
+        self._hurry.clear()
+
+    def _last_words(self) -> None:
+        """Send what waits for a client that was let go without a close."""
+        self._flushing += 1  # to the end, not only full batches
+        ends_ms = monotonic_ms() + self._settings.last_words_ms
+        while self.queued and not self._stopping and monotonic_ms() < ends_ms:
+            wait_ms = self._send_waiting()
+            if self.queued:
+                self._hurry.wait(min(wait_ms, GLANCE_MS) / 1_000)
 
     def _send_waiting(self) -> float:
         """Send until less than a full batch is left. Returns the wait before the next round, in ms."""
@@ -150,14 +191,10 @@ class Delivery:
     def _post(self, batch: list[Packed]) -> Answer:
         self.sent += len(batch)
         try:
-            response = self._http.post(
+            response = self._network.http.post(
                 self._settings.url, content=body(batch), headers={"content-type": "application/json"}
             )
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            RuntimeError,
-        ) as error:  # RuntimeError: the client is closed
+        except Exception as error:  # noqa: BLE001 - names that are none raise UnicodeError, and so on
             return all_again(len(batch), f"the gateway does not answer: {type(error).__name__}: {error}")
         if response.status_code == TOO_LARGE:
             self._batch_limit = max(1, len(batch) // 2)

@@ -3,29 +3,28 @@ assignment service runs it for those who ask over HTTP.
 
 A *key* is an experiment's id, or the name of a model: then its live champion/challenger experiment
 decides, and where there is none the champion serves without an exposure.
+
+The first that applies decides:
+
+1. the experiment is closed (paused, quarantined, settled, unsupported): control, for everybody;
+2. the unit is forced: that variant, and it does not count;
+3. the unit was given a variant since `sticky_since`: that variant again;
+4. the unit belongs to the holdout: control;
+5. another part of the exclusion group owns the unit: control;
+6. the unit's attributes do not fulfil the targeting: control;
+7. the unit's place lies in a variant's range: that variant; else control.
+
+A unit's id is a string, any string: `7` and `"7"` are not the same unit, so what is no string gets reason
+`bad_unit` and no variant rather than a guess. (Ids that no event can carry are refused before this: by the
+client's `assign` and by the service's routes.)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from trimtab.assignments import (
-    ASSIGNED,
-    CHAMPION,
-    EXCLUDED,
-    FLAG,
-    FORCED,
-    HELD_OUT,
-    NOT_EXPOSED,
-    NOT_TARGETED,
-    OUTSIDE,
-    SHADOW,
-    Assignment,
-)
-from trimtab.bucketing import bucket_of, pick
-from trimtab.rules import Arm, ExperimentRule, Rules, Share
-
-Recall = Callable[[str, str], tuple[str, int] | None]
-"""From an experiment's id and a unit's to the variant that the unit was given and the revision then."""
+from trimtab.assignments import BAD_UNIT, NOT_EXPOSED, Assignment
+from trimtab.plans import Recall, plan_of, serve
+from trimtab.rules import Rules
 
 NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
@@ -44,82 +43,20 @@ def evaluate(
 ) -> Assignment:
     """Return what `unit_id` gets for `key`. Pure, and raises nothing: an unknown key has its reason.
 
-    `recall` is asked only of experiments whose units are sticky.
+    `recall` is asked only of experiments whose units are sticky; what it raises passes through.
     """
-    experiment = rules.experiments.get(key)
-    if experiment is not None and experiment.defers_to not in rules.models:
-        return _in_experiment(experiment, key, unit_id, attributes, recall)
-    model = rules.models.get(key if experiment is None else experiment.defers_to)
-    if model is None:
-        return Assignment(key)
-    live = rules.experiments.get(model.experiment_id)
-    if live is not None:
-        return _in_experiment(live, key, unit_id, attributes, recall)
-    return Assignment(key, model_version=model.champion, reason=CHAMPION, value=model.champion)
+    if not isinstance(unit_id, str):
+        return Assignment(key, reason=BAD_UNIT)  # type: ignore[unreachable]  # by callers without types
+    plan = rules.plans.get(key)
+    if plan is None:
+        plan = plan_of(rules, key)
+        if plan is None:
+            return Assignment(key)
+        rules.plans[key] = plan  # as many as there are keys; two threads would write the same
+    return plan.of(unit_id, attributes, recall)
 
 
 def without_exposure(rules: Rules, assignment: Assignment) -> Assignment:
     """Return what a unit gets whose exposure cannot be told: control, and no part in the experiment."""
     rule = rules.experiments.get(assignment.experiment_id or "")
-    return assignment if rule is None else _serve(rule, rule.control, assignment.key, NOT_EXPOSED)
-
-
-def _in_experiment(
-    rule: ExperimentRule, key: str, unit_id: str, attributes: Mapping[str, Any], recall: Recall
-) -> Assignment:
-    if rule.closed:
-        return _serve(rule, rule.control, key, rule.closed)
-    forced = rule.forced.get(unit_id) if rule.forced else None
-    if forced is not None:
-        return _serve(rule, forced, key, FORCED)
-    if rule.sticky_since:
-        kept = _kept(rule, recall(rule.experiment_id, unit_id))
-        if kept is not None:
-            return _serve(rule, kept, key, ASSIGNED)
-    why_not = _why_not(rule, unit_id, attributes)
-    if why_not:
-        return _serve(rule, rule.control, key, why_not)
-    index = pick(rule.owned, bucket_of(rule.hashing, rule.salt, unit_id))
-    if index is None:
-        return _serve(rule, rule.control, key, OUTSIDE)
-    if rule.shadow:
-        return _serve(rule, rule.control, key, SHADOW)
-    return _serve(rule, rule.arms[index], key, ASSIGNED if rule.exposes else FLAG)
-
-
-def _kept(rule: ExperimentRule, known: tuple[str, int] | None) -> Arm | None:
-    if known is None or known[1] < rule.sticky_since:
-        return None
-    return rule.by_key.get(known[0])
-
-
-def _why_not(rule: ExperimentRule, unit_id: str, attributes: Mapping[str, Any]) -> str:
-    """Return why the unit may not take part; "" when it may."""
-    if rule.holdout is not None and _within(rule.holdout, rule, unit_id):
-        return HELD_OUT
-    if rule.exclusion is not None and not _within(rule.exclusion, rule, unit_id):
-        return EXCLUDED
-    if rule.targeting is not None and not rule.targeting(attributes):
-        return NOT_TARGETED
-    return ""
-
-
-def _within(share: Share, rule: ExperimentRule, unit_id: str) -> bool:
-    return share.start <= bucket_of(rule.hashing, share.salt, unit_id) < share.end
-
-
-def _serve(rule: ExperimentRule, arm: Arm, key: str, reason: str) -> Assignment:
-    shadows = tuple(each.key for each in rule.arms if each is not rule.control) if reason == SHADOW else ()
-    return Assignment(
-        key,
-        arm.key,
-        arm.model_version,
-        arm.payload,
-        rule.experiment_id,
-        rule.revision,
-        reason == ASSIGNED,
-        reason,
-        arm.value,
-        shadows,
-        rule.attributes,
-    )
+    return assignment if rule is None else serve(rule, rule.control, assignment.key, NOT_EXPOSED)

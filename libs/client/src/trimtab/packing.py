@@ -28,7 +28,7 @@ def pack(event: Event) -> Packed:
     """Return the event with its bytes. Raises Unsendable: not JSON, not finite, or too large."""
     try:
         data = json.dumps(event, separators=(",", ":"), allow_nan=False, default=_plain).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # also RuntimeError, where the caller changes a list while it is written
         raise Unsendable(f"the event cannot be written as JSON: {error}") from error
     if len(data) + _FRAME_BYTES > MAX_BODY_BYTES:
         raise Unsendable(f"the event takes {len(data)} bytes; {MAX_BODY_BYTES} is the limit")
@@ -37,10 +37,10 @@ def pack(event: Event) -> Packed:
 
 def _plain(value: Any) -> Any:
     # Scalars and arrays of numpy know how to become Python's own; we need not depend on numpy for it.
-    convert = getattr(value, "tolist", None)
-    if convert is None:
-        raise TypeError(f"{type(value).__name__} has no JSON form")
-    return convert()
+    try:
+        return value.tolist()
+    except Exception as error:  # a stranger's code: whatever it raises, this event alone is unsendable
+        raise TypeError(f"{type(value).__name__} has no JSON form") from error
 
 
 def fitting(waiting: Sequence[Packed], max_events: int) -> int:

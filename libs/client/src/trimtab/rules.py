@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trimtab.assignments import UNSUPPORTED
 from trimtab.bucketing import Hashing, Range, ranges
-from trimtab.conditions import Condition, compile_condition
+from trimtab.conditions import BadCondition, Condition, compile_condition
+
+if TYPE_CHECKING:  # plans are made of rules
+    from trimtab.plans import Plan
 
 Valued = Literal["payload", "model_version", "variant"]
 
@@ -26,7 +30,10 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part [start, end) of all units, by a salt of its own."""
+    """A part [start, end) of all units, by the experiment's hash and a salt of its own.
+
+    The assignment service lets no two experiments of different hashes into one group or one holdout.
+    """
 
     salt: str
     start: float
@@ -45,7 +52,7 @@ class ExperimentRule:
     arms: tuple[Arm, ...] = ()
     owned: tuple[Range, ...] = ()
     closed: str = ""
-    """Why nobody takes part: `paused`, `quarantined` or `settled`. Empty: units do."""
+    """Why nobody takes part: `paused`, `quarantined`, `settled` or `unsupported`. Empty: units do."""
     defers_to: str = ""
     """Of an ended champion/challenger experiment: the model whose champion serves in its stead."""
     exposes: bool = True
@@ -60,11 +67,7 @@ class ExperimentRule:
     sticky_since: int = 0
     """Units keep the variant that they were given at this revision or later; 0: they do not."""
     attributes: tuple[str, ...] = ()
-
-    @property
-    def by_key(self) -> dict[str, Arm]:
-        """Return the variants by their keys."""
-        return {arm.key: arm for arm in self.arms}
+    """The names of those that the unit's exposure must carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ class Rules:
     revision: int = 0
     experiments: Mapping[str, ExperimentRule] = field(default_factory=dict)
     models: Mapping[str, ModelRule] = field(default_factory=dict)
+    plans: "dict[str, Plan]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `evaluate` has worked out, by key; the fields above must not change under it."""
 
 
 def parse(document: Any) -> Rules:
@@ -94,7 +99,9 @@ def parse(document: Any) -> Rules:
     "forced": {unit_id: variant}, "sticky_since", "attributes": []}],
     "models": [{"model", "champion", "experiment_id"}]}
 
-    What an older service does not say yet has its default.
+    What an older service does not say yet has its default. An experiment that uses what only a newer client
+    knows (a hash, an operator) is closed for all units of this one, with reason `unsupported`: all the others
+    go on, and a rollback in them gets through.
     """
     try:
         experiments = [_experiment(each) for each in document["experiments"]]
@@ -104,59 +111,84 @@ def parse(document: Any) -> Rules:
             experiments={each.experiment_id: each for each in experiments},
             models={each.model: each for each in models},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadRules(f"this is not a rule set: {type(error).__name__}: {error}") from error
 
 
 def _model(document: Mapping[str, Any]) -> ModelRule:
-    return ModelRule(document["model"], document["champion"], document["experiment_id"] or "")
+    return ModelRule(_text(document["model"]), document["champion"], _text(document["experiment_id"] or ""))
 
 
 def _experiment(document: Mapping[str, Any]) -> ExperimentRule:
     variants = document["variants"]
     arms = _arms(variants)
     by_key = {arm.key: arm for arm in arms}
-    hashing = document.get("hashing") or "trimtab"
-    if hashing not in ("trimtab", "growthbook_v2"):
-        raise ValueError(f"hashing {hashing!r} is unknown: install a newer client")
     if document["control"] not in by_key:
         raise ValueError(f"control {document['control']!r} is not a variant")
-    weights = [float(each["weight"]) for each in variants]
-    exclusion, holdout = document.get("exclusion"), document.get("holdout")
+    hashing, targeting, unsupported = _who(document)
     return ExperimentRule(
-        experiment_id=document["experiment_id"],
+        experiment_id=_text(document["experiment_id"]),
         revision=int(document["revision"]),
         control=by_key[document["control"]],
-        salt=document["salt"],
+        salt=_text(document["salt"]),
         hashing=hashing,
         arms=arms,
-        owned=ranges(weights, float(document["coverage"])),
-        closed=document["closed"],
-        defers_to=document.get("defers_to") or "",
+        owned=ranges([float(each["weight"]) for each in variants], float(document["coverage"])),
+        closed=_text(document["closed"]) or unsupported,
+        defers_to=_text(document.get("defers_to") or ""),
         exposes=bool(document.get("exposes", True)),
         shadow=bool(document.get("shadow", False)),
-        targeting=compile_condition(document["targeting"]) if document.get("targeting") else None,
-        exclusion=Share(f"group:{exclusion['group']}", exclusion["start"], exclusion["end"])
-        if exclusion
-        else None,
-        holdout=Share(f"holdout:{holdout['name']}", 0.0, holdout["share"]) if holdout else None,
+        targeting=targeting,
+        exclusion=_exclusion(document.get("exclusion")),
+        holdout=_holdout(document.get("holdout")),
         forced={unit_id: by_key[key] for unit_id, key in (document.get("forced") or {}).items()},
         sticky_since=int(document.get("sticky_since") or 0),
-        attributes=tuple(document.get("attributes") or ()),
+        attributes=tuple(map(_text, document.get("attributes") or ())),
     )
+
+
+def _who(document: Mapping[str, Any]) -> tuple[Hashing, Condition | None, str]:
+    """Return the hash and the targeting, and `unsupported` where this client does not know one of them."""
+    name = document.get("hashing") or "trimtab"
+    hashing: Hashing | None = next((each for each in get_args(Hashing) if each == name), None)
+    if hashing is None:
+        return "trimtab", None, UNSUPPORTED
+    try:
+        targeting = document.get("targeting")
+        return hashing, compile_condition(targeting) if targeting else None, ""
+    except BadCondition:
+        return hashing, None, UNSUPPORTED
+
+
+def _exclusion(document: Mapping[str, Any] | None) -> Share | None:
+    if document is None:
+        return None
+    return Share(f"group:{_text(document['group'])}", float(document["start"]), float(document["end"]))
+
+
+def _holdout(document: Mapping[str, Any] | None) -> Share | None:
+    if document is None:
+        return None
+    return Share(f"holdout:{_text(document['name'])}", 0.0, float(document["share"]))
 
 
 def _arms(variants: Any) -> tuple[Arm, ...]:
     valued = valued_by(variants)
     return tuple(
         Arm(
-            each["key"],
+            _text(each["key"]),
             each.get("model_version"),
             each.get("payload"),
             each["key"] if valued == "variant" else each.get(valued),
         )
         for each in variants
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.50} is not text")
+    return value
 
 
 def valued_by(variants: Any) -> Valued:

@@ -1,5 +1,7 @@
 """What the client says about itself."""
 
+import threading
+from collections import Counter
 from dataclasses import dataclass
 
 
@@ -25,3 +27,34 @@ class Stats:
     """Since the rule set was last known to be the newest."""
     rules_error: str
     """Why the last refresh failed; "" after a good one."""
+    bad_units: int
+    """Calls of `assign` with an id that cannot be a unit's."""
+    attributes_left_out: int
+    """Attributes that an exposure was to carry and cannot: of another type, not finite or too long."""
+    sticky_errors: int
+    """What the sticky store raised."""
+    assign_errors: int
+    """Calls of `assign` and `expose` that failed: unanswered by the service, or given what nobody can use."""
+    assign_error: str
+    """Why the assignment service did not answer the last question; "" after a good answer."""
+
+
+class Tally:
+    """Counts that any thread may raise. None of them is on the path of a call that goes well."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self.reborn()
+
+    def reborn(self) -> None:
+        """Be given a lock that no thread of a parent process holds."""
+        self._lock = threading.RLock()
+
+    def add(self, name: str, count: int = 1) -> int:
+        """Raise a count, and return it."""
+        with self._lock:
+            self._counts[name] += count
+            return self._counts[name]
+
+    def __getitem__(self, name: str) -> int:
+        return self._counts[name]
