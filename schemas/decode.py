@@ -1,6 +1,7 @@
 """From bytes to an event and back, with errors that name the field."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Annotated, Any, Union
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -22,14 +23,17 @@ class Malformed(ValueError):
         self.problem = problem
 
 
-def first_problem(error: ValidationError, event: object) -> Malformed:
-    """Return the first problem that pydantic found in `event` (parsed JSON) as a field and a sentence."""
+def first_problem(error: ValidationError, event: Callable[[], object]) -> Malformed:
+    """Return the first problem that pydantic found in `event` (parsed JSON, where it is needed) as a field
+    and a sentence."""
     details = error.errors(include_url=False, include_input=False)
     # A wrong type explains every missing field, so it is named first.
     detail = next((each for each in details if each["loc"][-1:] == ("type",)), details[0])
     if detail["type"].startswith("union_tag"):
         return Malformed("type", detail["msg"])
-    return Malformed(_place(detail["loc"], event, missing=detail["type"] == "missing"), detail["msg"])
+    if not detail["loc"]:
+        return Malformed("", detail["msg"])
+    return Malformed(_place(detail["loc"], event(), missing=detail["type"] == "missing"), detail["msg"])
 
 
 def _place(steps: tuple[int | str, ...], event: object, *, missing: bool) -> str:
@@ -66,7 +70,7 @@ def decode(topic: str, value: bytes | None, now_ms: int) -> Contract:
     try:
         event = _adapter(topic).validate_json(value)
     except ValidationError as error:
-        raise first_problem(error, _parsed(value)) from error
+        raise first_problem(error, partial(_parsed, value)) from error
     check_time(event, now_ms)
     return event
 

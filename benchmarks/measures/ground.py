@@ -63,7 +63,9 @@ class Site:
         """Make the database `name`, which also names the group of ingest."""
         url = await make_database(stack.environment["DATABASE_URL"], name)
         told = {"DATABASE_URL": url, "METRICS_INGEST_GROUP": name, "METRICS_JUDGE_GROUP": f"{name}-judge"}
-        return cls(stack, url, {**stack.environment, **told, "TELEMETRY_PORT": "0"}, logs)
+        return cls(
+            stack, url, {**stack.environment, **told, "TELEMETRY_PORT": "0", "WORKER_NAME": "ingest-0"}, logs
+        )
 
     @contextmanager
     def runs(self, module: str, verb: str = "", *, settings: Mapping[str, str] = _NONE) -> Iterator[Pinned]:

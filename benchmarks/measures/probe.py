@@ -16,7 +16,7 @@ from libs.common.clock import SystemClock
 from libs.common.lifecycle import Stop, run, supervise
 from libs.common.settings import load
 from libs.common.telemetry.setup import configure
-from services.metrics.bootstrap import run_ingest
+from services.metrics.bootstrap.ingest import run_ingest
 from services.metrics.config import MetricsSettings
 
 VARIABLE = "PROBE_FILE"

@@ -92,7 +92,8 @@ async def _pass(ground: Ground, site: Site, out: Writer, *, second: bool) -> tup
             first = running.enter_context(site.runs("services.metrics", "ingest", settings=settings))
             if second:
                 await run.until(first, START_AT)
-                running.enter_context(site.runs("services.metrics", "ingest", settings=settings))
+                other = settings | {"WORKER_NAME": "ingest-1"}
+                running.enter_context(site.runs("services.metrics", "ingest", settings=other))
             await run.until(first, 1.0)
         return run.samples, await read_result(connection)
 

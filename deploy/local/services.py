@@ -84,6 +84,7 @@ def _part(service: Service, home: Home, known: Mapping[str, str], ports: list[Po
     # Scratch files stay under the stack's own folder, so that they go with it.
     scratch = str(home.folder("scratch"))
     own = {"TELEMETRY_PORT": str(ports[0].number), "HOST": LOOPBACK, "TMPDIR": scratch}
+    own["WORKER_NAME"] = service.name
     if service.prefix:
         own[f"{service.prefix}_PORT"] = str(ports[1].number)
     absent = [name for name in service.needs if name not in known]

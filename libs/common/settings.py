@@ -18,6 +18,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     telemetry_port: int = Field(default=0, ge=0, le=65_535)
     """0: any free port."""
+    worker_name: str = Field(default="", max_length=200, pattern=r"^[A-Za-z0-9._\-]*$")
+    """Of a process that shares partitions with others: a name that no other has and that stays the same when
+    it starts again, as a StatefulSet's pod has. Its partitions then wait for it, as long as the group's
+    session, instead of moving, and it need not wait until the group misses the one that was killed."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     otel_exporter_otlp_endpoint: str = ""

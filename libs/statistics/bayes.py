@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.statistics.differences import Arm, Arms, NotEnough, arms
-from libs.statistics.posterior_pairs import CONTROL_ERRORS, MeanPair, Pair, RatePair
+from libs.statistics.posterior_pairs import CONTROL_ERRORS, MeanPair, Pair
 from libs.statistics.posteriors import MeanPosterior, Posterior, chance_to_be_best, rate_posterior
+from libs.statistics.rate_pairs import RatePair
 from libs.statistics.sums import Sums
 
 CONTINUOUS_LOOKING: Final = (
@@ -86,18 +87,17 @@ def _of_mean(arm: Arm) -> MeanPosterior:
 def _belief(pair: Pair, prior: Prior) -> Belief:
     low, high = prior.alpha / 2.0, 1.0 - prior.alpha / 2.0
     above, short, over = pair.chance_above(), pair.shortfall(), pair.excess()
-    middle = pair.lift(0.5)
-    lower, upper = pair.lift(low), pair.lift(high)
+    ends, lifts = pair.quantiles((low, high), (0.5, low, high))
     lift: Credible | NotEnough
-    if middle is None or lower is None or upper is None:
+    if lifts is None:
         lift = NotEnough(f"the control's mean is within {CONTROL_ERRORS:g} standard errors of 0")
     else:
-        lift = Credible(middle, lower, upper)
+        lift = Credible(*lifts)
     return Belief(
         chance_to_beat_control=above if prior.better_when_higher else 1.0 - above,
         expected_loss=short if prior.better_when_higher else over,
         expected_loss_of_control=over if prior.better_when_higher else short,
-        difference=Credible(pair.estimate(), pair.difference(low), pair.difference(high)),
+        difference=Credible(pair.estimate(), *ends),
         lift=lift,
     )
 

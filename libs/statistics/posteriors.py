@@ -95,12 +95,12 @@ class RatePosterior:
 
     def below(self, value: Floats) -> Floats:
         """Return the probability that the rate is at most `value`, which may lie outside 0..1."""
-        return np.asarray(betainc(self.converted + 1.0, self.missed + 1.0, np.clip(value, 0.0, 1.0)))
+        return np.asarray(betainc(self.converted + 1.0, self.missed + 1.0, _within(value)))
 
     def above(self, value: Floats) -> Floats:
         """Return the probability that the rate is larger than `value`, which may lie outside 0..1."""
         # The mirror image: scipy's complement, betaincc, takes five times as long.
-        return np.asarray(betainc(self.missed + 1.0, self.converted + 1.0, np.clip(1.0 - value, 0.0, 1.0)))
+        return np.asarray(betainc(self.missed + 1.0, self.converted + 1.0, _within(1.0 - value)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,11 @@ class MeanPosterior:
     def above(self, value: Floats) -> Floats:
         """Return the normal survival function."""
         return np.asarray(ndtr((self.mean - value) / self.spread))
+
+
+def _within(value: Floats) -> Floats:
+    """Return what `np.clip` to 0..1 does, in a quarter of its time for the few nodes here."""
+    return np.minimum(np.maximum(value, 0.0), 1.0)
 
 
 def rate_posterior(sums: Sums) -> RatePosterior:

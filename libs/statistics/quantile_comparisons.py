@@ -3,11 +3,17 @@
 Both directions rest on bounds of the two quantiles themselves, each exact at every look (`quantiles`): two
 bounds at alpha / 2 make a one-sided statement at alpha, four at alpha / 4 the two-sided one. The bounds
 reach to the far ends of the sketch's bins, so what is proved is proved in spite of the sketch.
+
+For one planned look the p-value is the smallest alpha at which the intervals of `quantile_difference` lie
+apart: how many values lie at or below a split is binomial, and each of four such statements errs with a
+chance of at most alpha / 4, whichever split is taken. It is never above what is promised, and far below it
+where the two quantiles are equal.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from libs.statistics.binomial_mixtures import Side
 from libs.statistics.comparisons import Answer, Question, too_few_units, worse_than_margin
@@ -15,6 +21,7 @@ from libs.statistics.differences import NotEnough
 from libs.statistics.quantile_sketch import Ranks
 from libs.statistics.quantiles import Asked, ranked_interval
 from libs.statistics.sequences import Tuning
+from libs.statistics.tails import log_beta_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ def compare_quantiles(
         floor=floor,
         ceiling=ceiling,
         relative=relative,
-        log_p=_log_p_value(one, zero, asked),
+        log_p=_log_p_value(one, zero, asked.mixture.log_e),
         harmful=ceiling < 0.0 if question.better_when_higher else floor > 0.0,
         worse_than_margin=worse_than_margin(difference, relative, question),
         harm_within_margin=_within_margin(narrow, question),
@@ -84,24 +91,50 @@ def _within_margin(at: _Sides, question: Question) -> bool:
     return at.high1 < min((1.0 + allowed) * at.low0, (1.0 + allowed) * at.high0)
 
 
-def _log_p_value(one: Ranks, zero: Ranks, asked: Asked) -> float:
+def planned_log_p_value(treatment: Mapping[int, int], control: Mapping[int, int], share: float) -> float:
+    """Return ln of the two-sided p-value of "equal quantiles" at one planned look; 0 without units.
+
+    Raises ValueError for a share outside (0, 1).
+    """
+    one, zero, asked = Ranks(treatment), Ranks(control), Asked(share)
+    if not one.total or not zero.total:
+        return 0.0
+
+    def evidence(hits: int, units: int, side: Side) -> float:
+        return -_log_binomial_tail(hits, units, asked.quantile, side)
+
+    return _log_p_value(one, zero, evidence)
+
+
+def _log_binomial_tail(hits: int, units: int, share: float, side: Side) -> float:
+    """ln of the chance of so many hits or more, or of so many or fewer."""
+    if side is Side.MORE:
+        return log_beta_tail(hits, units - hits + 1, share) if hits else 0.0
+    return log_beta_tail(units - hits, hits + 1, 1.0 - share) if hits < units else 0.0
+
+
+Evidence: TypeAlias = Callable[[int, int, Side], float]
+"""-ln of a level that excludes, by so many hits among so many units, that a hit has the quantile's share."""
+
+
+def _log_p_value(one: Ranks, zero: Ranks, evidence: Evidence) -> float:
     """ln of the level at which the two intervals (four bounds, a quarter each) come apart; at most 0."""
-    evidence = max(_apart(one, zero, asked), _apart(zero, one, asked))
-    return min(0.0, math.log(4.0) - evidence)
+    found = max(_apart(one, zero, evidence), _apart(zero, one, evidence))
+    return min(0.0, math.log(4.0) - found)
 
 
-def _apart(lower: Ranks, higher: Ranks, asked: Asked) -> float:
-    """The largest ln E with which some end of a bin lies above the one's quantile and below the other's.
+def _apart(lower: Ranks, higher: Ranks, evidence: Evidence) -> float:
+    """The largest evidence with which some end of a bin lies above the one's quantile and below the other's.
 
     Along the ends the first evidence rises and the second falls: the best is where they cross.
     """
-    mixture, ends = asked.mixture, sorted({*lower.keys, *higher.keys})
+    ends = sorted({*lower.keys, *higher.keys})
 
     def above(at: int) -> float:
-        return mixture.log_e(lower.up_to(ends[at]), lower.total, Side.MORE)
+        return evidence(lower.up_to(ends[at]), lower.total, Side.MORE)
 
     def below(at: int) -> float:
-        return mixture.log_e(higher.up_to(ends[at]), higher.total, Side.FEWER)
+        return evidence(higher.up_to(ends[at]), higher.total, Side.FEWER)
 
     first, last = 0, len(ends) - 1
     while first < last:

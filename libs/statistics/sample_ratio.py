@@ -11,7 +11,7 @@ When weights change, a new period begins: Bayes factors of periods multiply, so 
 minimum over time is the caller's to keep (`running_log_p`).
 
 For one look at the end there is Pearson's chi-square over the variants with a weight, k - 1 degrees of
-freedom: variants of weight 0 have no expected units and no place in it, a unit there is a leak (`leaks`).
+freedom: variants of weight 0 have no expected units and no place in it, a unit there is a leak.
 """
 
 import math
@@ -36,8 +36,8 @@ def expected_shares(weights: Mapping[str, float]) -> dict[str, float]:
 def log_bayes_factor(observed: Mapping[str, int], shares: Mapping[str, float]) -> float:
     """Return ln BF of the counts of the variants in `shares` (which sum to 1) against these shares.
 
-    Variants outside `shares` are leaks, not a matter of chance: they are left out here. With fewer than two
-    shares there is nothing to test and the answer is 0.
+    Units of variants outside `shares` are leaks, not a matter of chance: they are left out here. With fewer
+    than two shares there is nothing to test and the answer is 0.
     """
     if len(shares) < 2:
         return 0.0
@@ -73,15 +73,6 @@ def log_bayes_factor_of(periods: Iterable[RatioPeriod]) -> float:
 def running_log_p(lowest: float, log_factor: float) -> float:
     """Return ln of the always-valid p-value: `lowest` so far (0 at first), or -ln BF where that is less."""
     return min(lowest, -max(log_factor, 0.0))
-
-
-def leaks(weights: Mapping[str, float], observed: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the variants that got units since the period began though none were due, sorted.
-
-    Their weight is 0, or they have none. This is no matter of chance: one unit is enough.
-    """
-    found = (key for key, units in observed.items() if units > 0 and weights.get(key, 0.0) <= 0.0)
-    return tuple(sorted(found))
 
 
 LEAST_EXPECTED = 5

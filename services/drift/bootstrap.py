@@ -67,7 +67,9 @@ async def _ingest(config: IngestConfig, stop: Stop) -> None:
     health.require("start")
     async with AsyncExitStack() as stack:
         _serve_ops(stack, config, health)
-        bus = KafkaBus(config.kafka_bootstrap_servers, client_id="drift-ingest", clock=clock)
+        bus = KafkaBus(
+            config.kafka_bootstrap_servers, client_id="drift-ingest", clock=clock, member=config.worker_name
+        )
         pool = await _prepare(stack, config, bus, (*FACTS, "dead-letters"), clock)
         producer = bus.producer()
         await producer.start()

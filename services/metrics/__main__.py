@@ -5,14 +5,27 @@ import asyncio
 import sys
 
 from libs.common.errors import Misconfigured, TrimtabError
-from libs.common.lifecycle import refuse, run
+from libs.common.lifecycle import Stop, refuse, run
 from libs.common.partitions.reset import add_verbs, explain, wish_of
 from libs.common.settings import load
 from libs.common.telemetry.setup import configure
-from services.metrics.bootstrap import reset, run_ingest, run_judge
 from services.metrics.config import MetricsSettings
 
-PROCESSES = {"ingest": run_ingest, "judge": run_judge}
+
+async def _ingest(settings: MetricsSettings, stop: Stop) -> None:
+    from services.metrics.bootstrap.ingest import run_ingest
+
+    await run_ingest(settings, stop)
+
+
+async def _judge(settings: MetricsSettings, stop: Stop) -> None:
+    from services.metrics.bootstrap.judge import run_judge
+
+    await run_judge(settings, stop)
+
+
+PROCESSES = {"ingest": _ingest, "judge": _judge}
+"""Each imports what it needs when it runs: a restart of ingest does not wait for the judge's formulas."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -35,6 +48,8 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _reset(settings: MetricsSettings, arguments: argparse.Namespace) -> int:
+    from services.metrics.bootstrap.reset import reset
+
     try:
         numbers = asyncio.run(reset(settings, wish_of(arguments)))
     except TrimtabError as error:

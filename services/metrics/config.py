@@ -22,5 +22,11 @@ class MetricsSettings(Settings):
     """The least time between two results of one experiment."""
     metrics_session_timeout_ms: int = Field(default=8_000, ge=6_000, le=60_000)
     """How long a judge that was killed is missed."""
+    metrics_leak_grace_ms: int = Field(default=5_000, ge=0, le=86_400_000)
+    """How long after a rollback, or after a variant's weight became 0, clients may take to follow: exposures
+    later than that are leaks. Raise it where clients ask for the rules less often than every second."""
+    metrics_leak_delay_ms: int = Field(default=5_000, ge=0, le=86_400_000)
+    """How long an exposure may take from where it happens into the log: a rollback is verified so long after
+    the grace."""
     metrics_max_units: int = Field(default=1_000_000, ge=1)
     """Units remembered per partition; events of further ones are counted and ignored."""

@@ -1,8 +1,8 @@
 """Where records go that can never be handled: kept with their bytes, and only so many of them."""
 
-import base64
 import hashlib
 import logging
+from binascii import b2a_base64
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +89,7 @@ class DeadLetters:
         """Count passages as far as the limit allows, and return their letters. Raises LineStopped at the
         first poison."""
         letters: list[Message | None] = []
+        envelopes = _Envelopes(self._source, self._clock.now_ms())
         for good, record, reason in passages:
             self.passed(good)
             letter = None
@@ -99,7 +100,7 @@ class DeadLetters:
                     if any(letters):
                         break
                     raise
-                letter = dead_letter(record, reason, source=self._source, clock=self._clock)
+                letter = envelopes.letter(record, reason)
                 self._tally.add(good=False, count=1)
                 self._first_of_run = self._first_of_run or record
             letters.append(letter)
@@ -185,29 +186,43 @@ def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Me
     Of a value above 512 KiB the first 512 KiB are kept, with the full length and the SHA-256 of the whole;
     the rest is still in the log at the place named, as long as retention lasts.
     """
-    value = record.value
-    letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, source)
-    now_ms = clock.now_ms()
-    body = {
-        "type": "dead_letter",
-        "dead_letter_id": letter_id,
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp_ms,
-        "buried_at_ms": now_ms,
-        "source": source,
-        "reason": reason[:MAX_REASON_CHARS],
-        "key_base64": _base64((record.key or b"")[:MAX_KEY_BYTES]),
-        "value_base64": None if value is None else _base64(value[:MAX_VALUE_BYTES]),
-        "value_bytes": None if value is None else len(value),
-        "value_sha256": None if value is None else hashlib.sha256(value).hexdigest(),
-        "truncated": value is not None and len(value) > MAX_VALUE_BYTES,
-    }
-    headers = cloud_event_headers("dead_letter", event_id=letter_id, source=source, time_ms=now_ms)
-    key = (record.key or b"")[:MAX_KEY_BYTES].decode("utf-8", "replace")
-    return Message(TOPIC, key, json.encode(body), headers)
+    return _Envelopes(source, clock.now_ms()).letter(record, reason)
+
+
+class _Envelopes:
+    """Makes the letters that are buried at one moment: what they have in common is worked out once."""
+
+    def __init__(self, source: str, now_ms: int) -> None:
+        self._source = source
+        self._now_ms = now_ms
+        self._headers = cloud_event_headers("dead_letter", event_id="", source=source, time_ms=now_ms)
+
+    def letter(self, record: Record, reason: str) -> Message:
+        """Return the letter of one record."""
+        value = record.value
+        letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, self._source)
+        truncated = value is not None and len(value) > MAX_VALUE_BYTES
+        key = (record.key or b"")[:MAX_KEY_BYTES]
+        body = {
+            "type": "dead_letter",
+            "dead_letter_id": letter_id,
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ms": record.timestamp_ms,
+            "buried_at_ms": self._now_ms,
+            "source": self._source,
+            "reason": reason[:MAX_REASON_CHARS],
+            "key_base64": _base64(key),
+            "value_base64": None if value is None else _base64(value[:MAX_VALUE_BYTES]),
+            "value_bytes": None if value is None else len(value),
+            # Of a value that is here as a whole it would say nothing new, and cost as much as all the rest.
+            "value_sha256": hashlib.sha256(value).hexdigest() if value is not None and truncated else None,
+            "truncated": truncated,
+        }
+        headers = self._headers | {"ce_id": letter_id}
+        return Message(TOPIC, key.decode("utf-8", "replace"), json.encode(body), headers)
 
 
 def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return b2a_base64(data, newline=False).decode("ascii")

@@ -25,8 +25,8 @@ def check_topics(names: Iterable[str]) -> None:
 
 def message_bytes(message: Message) -> int:
     """Return the size of a message: key, value and headers, without Kafka's framing."""
-    headers = sum(len(name) + len(text.encode()) for name, text in message.headers.items())
-    return len(message.key.encode()) + len(message.value or b"") + headers
+    texts = "".join((message.key, *message.headers, *message.headers.values()))
+    return len(texts.encode()) + len(message.value or b"")
 
 
 def too_large(message: Message) -> Refused | None:

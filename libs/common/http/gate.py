@@ -1,6 +1,6 @@
 """What every request passes: a limit on its body, and a count of it."""
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from libs.common.clock import Clock
 from libs.common.http.errors import TOO_LARGE, Problem, error_answer
 from libs.common.telemetry.names import HTTP_DURATION, HTTP_REQUESTS, collector
+
+_Counting = tuple[Callable[[], None], Callable[[float], None]]
 
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -61,6 +63,8 @@ class Count:
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
         self._clock = clock
+        # To look a collector up by its labels costs more than to count with it; there are few.
+        self._known: dict[tuple[str, str, int], _Counting] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and watch its answer."""
@@ -82,8 +86,18 @@ class Count:
             method = scope["method"] if scope["method"] in KNOWN_METHODS else "other"
             route = _template(scope)
             elapsed_s = (self._clock.monotonic_ms() - started_ms) / 1_000
-            collector(HTTP_REQUESTS).labels(method=method, route=route, status=str(status)).inc()
-            collector(HTTP_DURATION).labels(method=method, route=route).observe(elapsed_s)
+            count, observe = self._counting(method, route, status)
+            count()
+            observe(elapsed_s)
+
+    def _counting(self, method: str, route: str, status: int) -> _Counting:
+        found = self._known.get((method, route, status))
+        if found is None:
+            found = self._known[method, route, status] = (
+                collector(HTTP_REQUESTS).labels(method=method, route=route, status=str(status)).inc,
+                collector(HTTP_DURATION).labels(method=method, route=route).observe,
+            )
+        return found
 
 
 def _template(scope: MutableMapping[str, Any]) -> str:

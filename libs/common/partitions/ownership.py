@@ -4,10 +4,11 @@ A rebalance takes everything away and often gives it back at once. A parked stat
 epoch is the next one: then nobody had the partition in between.
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 from libs.common.bus.ports import Consumer, TopicPartition
 from libs.common.clock import Clock
@@ -18,6 +19,8 @@ from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFact
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 2
+"""So many snapshots are fetched and unpacked side by side: one waits for the store while another is read."""
 _BEGIN_ANEW = (
     "to begin anew with what the log holds, give this service the command "
     "`reset --yes --partition {number}`: results then count from there"
@@ -53,14 +56,20 @@ class Ownership(Generic[RowsT]):
         numbers = sorted({each.partition for each in partitions})
         for number in numbers:
             self.park(number)
-        places: dict[TopicPartition, int] = {}
-        for number in numbers:
-            topics = frozenset(each for each in partitions if each.partition == number)
-            held = await self._take(number, topics)
-            self.held[number] = held
-            places |= {TopicPartition(topic, number): offset for topic, offset in held.offsets.items()}
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def take(number: int) -> None:
+            async with gate:
+                topics = frozenset(each for each in partitions if each.partition == number)
+                self.held[number] = await self._take(number, topics)
+
+        await _all([take(number) for number in numbers])
         self.settled = True
-        return places
+        return {
+            TopicPartition(topic, number): offset
+            for number in numbers
+            for topic, offset in self.held[number].offsets.items()
+        }
 
     def park(self, number: int) -> None:
         """Put a partition aside: nothing is folded into it or written for it until it is taken over again."""
@@ -102,7 +111,7 @@ class Ownership(Generic[RowsT]):
         first = await self.consumer.beginning_offsets(topics)
         end = await self.consumer.end_offsets(topics)
         offsets = {each.topic: _start(lease, each.topic, first[each], end[each]) for each in sorted(topics)}
-        held = self._build(lease, offsets)
+        held = await self._build(lease, offsets)
         if offsets.keys() - lease.snapshot_offsets.keys():
             # From now on a restart knows where this state began, whatever retention drops.
             snapshot = await Dump(lease, offsets, held.state.dump()).seal(lambda: True)
@@ -111,15 +120,28 @@ class Ownership(Generic[RowsT]):
         log.info("partition %d: epoch %d, from %s", number, lease.epoch, offsets)
         return held
 
-    def _build(self, lease: Lease, offsets: dict[str, int]) -> Held[RowsT]:
+    async def _build(self, lease: Lease, offsets: dict[str, int]) -> Held[RowsT]:
+        # Seconds for a large snapshot: in a thread, so that the group goes on hearing of us.
+        state = await asyncio.to_thread(self.factory, lease.partition, lease.snapshot)
         return Held(
             lease=lease,
-            state=self.factory(lease.partition, lease.snapshot),
+            state=state,
             offsets=offsets,
             covered={topic: lease.published_offsets.get(topic, offset) for topic, offset in offsets.items()},
             saved=dict(offsets),
             snapshot_due_ms=self.clock.monotonic_ms() + self.snapshot_interval_ms,
         )
+
+
+async def _all(tasks: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Return when all have, or raise the first error when none of them goes on any more."""
+    running = [asyncio.create_task(each) for each in tasks]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _start(lease: Lease, topic: str, first: int, end: int) -> int:

@@ -67,8 +67,8 @@ class StateFactory(Protocol[RowsOut]):
     """Makes the state of a partition."""
 
     def __call__(self, partition: int, dump: Iterable[bytes] | None) -> PartitionState[RowsOut]:
-        """Return an empty state, or the one that the chunks of `dump` hold. Raises Misconfigured for a dump
-        that this version cannot read."""
+        """Return an empty state, or the one that the chunks of `dump` hold; called in a thread, several at a
+        time. Raises Misconfigured for a dump that this version cannot read."""
 
 
 class PartitionStore(Protocol[RowsIn]):

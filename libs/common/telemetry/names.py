@@ -76,6 +76,13 @@ HTTP_DURATION = Series(
     _SHORT,
 )
 
+# Assigning
+RULES_AGE = Series(
+    "trimtab_rules_age_seconds",
+    Gauge,
+    "Since the rules that are served here were last compared with the store.",
+)
+
 EVENTS_TAKEN = Series(
     "trimtab_gateway_events_total",
     Counter,
@@ -108,7 +115,7 @@ COUNTERS = (
     RETRAININGS,
     CANDIDATES,
 )
-GAUGES = (LAG, LEASES, OUTBOX_PENDING, RETRAINING_RUNNING)
+GAUGES = (LAG, LEASES, OUTBOX_PENDING, RETRAINING_RUNNING, RULES_AGE)
 HISTOGRAMS = (HANDLER_DURATION, PUBLISH_DURATION, SNAPSHOT_DURATION, HTTP_DURATION)
 
 

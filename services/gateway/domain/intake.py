@@ -80,6 +80,6 @@ def _check(index: int, event: object, now_ms: int) -> Acceptable:
     try:
         fact = _FACT.validate_python(event)
     except ValidationError as error:
-        raise first_problem(error, event) from error
+        raise first_problem(error, lambda: event) from error
     check_time(fact, now_ms)
     return Acceptable(index, _TOPIC_OF[type(fact)], fact.unit_id, fact.to_json())

@@ -15,7 +15,7 @@ from services.gateway.handlers.request_retraining import (
 )
 from services.gateway.ports import Assignment
 
-Verb = Annotated[str, Path(pattern="^(start|pause|resume|stop|promote|rollback|advance)$")]
+Verb = Annotated[str, Path(pattern="^(start|pause|resume|stop|promote|rollback|advance|coverage|weights|forced)$")]
 
 
 class RetrainingBody(BaseModel):
@@ -85,6 +85,16 @@ def _forwarded(router: APIRouter, assignment: Assignment) -> None:
     @router.get("/experiments/{experiment_id}/history", tags=["experiments"], summary="Its history")
     async def history(experiment_id: Key, request: Request) -> Response:
         """Who did what, when and why."""
+        return await forward(request)
+
+    @router.get("/models/{model}/quarantine", tags=["models"], summary="Its log of quarantines")
+    async def quarantine(model: Key, request: Request) -> Response:
+        """Which versions were put in quarantine or taken out, by whom, when and why."""
+        return await forward(request)
+
+    @router.post("/models/{model}/quarantine/lift", tags=["models"], summary="Lift a quarantine")
+    async def lift(model: Key, request: Request) -> Response:
+        """`{"version", "by", "reason"}` as JSON: the version may be tried again."""
         return await forward(request)
 
     @router.put("/models/{model}/trial-template", tags=["models"], summary="How challengers are tried")

@@ -1,5 +1,6 @@
 """The judge's record in PostgreSQL: definitions, what it judged, its memory, and the outbox."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,39 +12,46 @@ from libs.common.telemetry.names import ALERTS, VERDICTS, collector
 from schemas.experiments import Experiment
 from services.metrics.adapters.totals import read_totals
 from services.metrics.domain.cases import Case, Judgement
+from services.metrics.domain.leaks import awaits_verification
 from services.metrics.domain.memory import memory_from_json, memory_to_json
 
 SOURCE = "metrics"
 
 _KEEP = """
-INSERT INTO experiments AS old (experiment_id, revision, record) VALUES ($1, $2, $3)
-ON CONFLICT (experiment_id) DO UPDATE SET revision = excluded.revision, record = excluded.record
+INSERT INTO experiments AS old (experiment_id, revision, record, awaits_verification) VALUES ($1, $2, $3, $4)
+ON CONFLICT (experiment_id) DO UPDATE SET revision = excluded.revision, record = excluded.record,
+    awaits_verification = excluded.awaits_verification
 WHERE old.revision < excluded.revision
 """
 _DUE = """
 SELECT e.experiment_id
 FROM experiments e
-JOIN (SELECT experiment_id, sum(version) AS version FROM partition_experiments GROUP BY 1) p
+LEFT JOIN (SELECT experiment_id, sum(version) AS version FROM partition_experiments GROUP BY 1) p
     USING (experiment_id)
 LEFT JOIN judgements j USING (experiment_id)
-WHERE j.experiment_id IS NULL
-    OR (j.judged_at_ms <= $1 AND (j.version <> p.version OR j.revision <> e.revision))
+WHERE (j.experiment_id IS NULL AND (p.version IS NOT NULL OR e.awaits_verification))
+    OR (j.judged_at_ms <= $1 AND (
+        (p.version IS NOT NULL AND j.version <> p.version)
+        OR j.revision <> e.revision
+        OR j.again_at_ms <= $3
+    ))
 ORDER BY coalesce(j.judged_at_ms, 0), e.experiment_id
 LIMIT $2
 """
 _CLAIM = "INSERT INTO judgements (experiment_id) VALUES ($1) ON CONFLICT DO NOTHING"
-_MEMORY = "SELECT revision, version, memory FROM judgements WHERE experiment_id = $1 FOR UPDATE"
+_MEMORY = "SELECT revision, version, again_at_ms, memory FROM judgements WHERE experiment_id = $1 FOR UPDATE"
 _STATE = """
 SELECT e.record, e.revision, p.version, p.latest_ms, p.multi_variant_units
 FROM experiments e, (
-    SELECT sum(version)::bigint AS version, max(latest_ms) AS latest_ms,
-        sum(multi_variant_units)::bigint AS multi_variant_units
+    SELECT coalesce(sum(version)::bigint, 0) AS version, coalesce(max(latest_ms), 0) AS latest_ms,
+        coalesce(sum(multi_variant_units)::bigint, 0) AS multi_variant_units
     FROM partition_experiments WHERE experiment_id = $1
 ) p
-WHERE e.experiment_id = $1 AND p.version IS NOT NULL
+WHERE e.experiment_id = $1
 """
 _SETTLE = """
-UPDATE judgements SET revision = $2, version = $3, judged_at_ms = $4, memory = $5 WHERE experiment_id = $1
+UPDATE judgements SET revision = $2, version = $3, judged_at_ms = $4, memory = $5, again_at_ms = $6
+WHERE experiment_id = $1
 """
 
 
@@ -66,12 +74,14 @@ class PostgresJudgements:
         """Remember a definition unless one with the same or a higher revision is known."""
         record = experiment.to_json().decode()
         with outages("keeping an experiment's definition"):
-            await self._pool.execute(_KEEP, experiment.experiment_id, experiment.revision, record)
+            await self._pool.execute(
+                _KEEP, experiment.experiment_id, experiment.revision, record, awaits_verification(experiment)
+            )
 
     async def due(self, *, judged_before_ms: int, limit: int) -> Sequence[str]:
         """Return experiments about which something is new, those that wait longest first."""
         with outages("looking for experiments to judge"):
-            rows = await self._pool.fetch(_DUE, judged_before_ms, limit)
+            rows = await self._pool.fetch(_DUE, judged_before_ms, limit, self._clock.now_ms())
         return [row["experiment_id"] for row in rows]
 
     async def settle(self, experiment_id: str, decide: Callable[[Case], Judgement]) -> None:
@@ -84,10 +94,11 @@ class PostgresJudgements:
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read"),
             ):
-                found = await _find(connection, experiment_id)
+                found = await _find(connection, experiment_id, self._clock.now_ms())
                 if found is None:
                     return
-                judgement = decide(found.case)
+                # In a thread: hundreds of comparisons must not hold up the loop's heartbeats.
+                judgement = await asyncio.to_thread(decide, found.case)
                 await self._write(connection, found, judgement)
         _count(judgement)
 
@@ -101,6 +112,7 @@ class PostgresJudgements:
             found.version,
             judgement.judged_at_ms,
             memory_to_json(judgement.memory),
+            judgement.again_at_ms,
         )
         # Always in this order, so that two transactions never wait for one another's keys.
         for alert in judgement.alerts:
@@ -124,14 +136,16 @@ def _count(judgement: Judgement) -> None:
         collector(ALERTS).labels(severity=alert.severity, state=alert.state).inc()
 
 
-async def _find(connection: Connection, experiment_id: str) -> _Found | None:
-    """Return the case, locked; None when it is gone or was judged in this very state already."""
+async def _find(connection: Connection, experiment_id: str, now_ms: int) -> _Found | None:
+    """Return the case, locked; None when it is gone or was judged in this very state already, unless it is
+    to be judged again by now."""
     await connection.execute(_CLAIM, experiment_id)
     judged = await connection.fetchrow(_MEMORY, experiment_id)
     state = await connection.fetchrow(_STATE, experiment_id)
     if judged is None or state is None:
         return None
-    if (judged["revision"], judged["version"]) == (state["revision"], state["version"]):
+    fresh = (judged["revision"], judged["version"]) != (state["revision"], state["version"])
+    if not fresh and (judged["again_at_ms"] is None or judged["again_at_ms"] > now_ms):
         return None
     experiment = Experiment.model_validate_json(state["record"])
     totals = await read_totals(
@@ -140,4 +154,5 @@ async def _find(connection: Connection, experiment_id: str) -> _Found | None:
         multi_variant_units=state["multi_variant_units"],
         latest_ms=state["latest_ms"],
     )
-    return _Found(Case(experiment, totals, memory_from_json(judged["memory"])), state["version"])
+    fresh &= state["version"] > 0
+    return _Found(Case(experiment, totals, memory_from_json(judged["memory"]), fresh), state["version"])

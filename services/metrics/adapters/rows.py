@@ -14,10 +14,13 @@ SET multi_variant_units = excluded.multi_variant_units, latest_ms = excluded.lat
     version = old.version + 1
 """
 _VARIANTS = """
-INSERT INTO partition_variants (partition, experiment_id, variant, units, exposures, conversions)
-SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
+INSERT INTO partition_variants (partition, experiment_id, variant, units, exposures, conversions,
+    last_exposed_ms, late_units)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+    $8::bigint[])
 ON CONFLICT (experiment_id, variant, partition) DO UPDATE
-SET units = excluded.units, exposures = excluded.exposures, conversions = excluded.conversions
+SET units = excluded.units, exposures = excluded.exposures, conversions = excluded.conversions,
+    last_exposed_ms = excluded.last_exposed_ms, late_units = excluded.late_units
 """
 _METRICS = """
 INSERT INTO partition_metrics (partition, experiment_id, variant, metric, units, converted_units, total,
@@ -59,6 +62,8 @@ async def _write_variants(connection: Connection, partition: int, rows: tuple[Ex
         [each.units for each in variants],
         [each.exposures for each in variants],
         [each.conversions for each in variants],
+        [each.last_exposed_ms for each in variants],
+        [each.late_units for each in variants],
     )
 
 

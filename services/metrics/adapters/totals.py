@@ -16,7 +16,8 @@ from services.metrics.domain.totals import ExperimentTotals, SegmentKey, Variant
 
 _VARIANTS = """
 SELECT variant, sum(units)::bigint AS units, sum(exposures)::bigint AS exposures,
-    sum(conversions)::bigint AS conversions
+    sum(conversions)::bigint AS conversions, max(last_exposed_ms) AS last_exposed_ms,
+    sum(late_units)::bigint AS late_units
 FROM partition_variants WHERE experiment_id = $1 GROUP BY variant
 """
 _METRICS = """
@@ -69,7 +70,7 @@ async def read_totals(
     variants = await connection.fetch(_VARIANTS, key)
     metrics = await connection.fetch(_METRICS, key)
     return ExperimentTotals(
-        variants={row["variant"]: _variant(row) for row in variants},
+        variants={row["variant"]: _met(row) for row in variants},
         sums={(row["variant"], row["metric"]): _sums(row) for row in metrics},
         multi_variant_units=multi_variant_units,
         latest_ms=latest_ms,
@@ -82,6 +83,11 @@ async def read_totals(
 
 def _variant(row: asyncpg.Record) -> VariantTotals:
     return VariantTotals(row["units"], row["exposures"], row["conversions"])
+
+
+def _met(row: asyncpg.Record) -> VariantTotals:
+    counts = row["units"], row["exposures"], row["conversions"]
+    return VariantTotals(*counts, row["last_exposed_ms"], row["late_units"])
 
 
 def _sums(row: asyncpg.Record) -> Sums:

@@ -19,14 +19,12 @@ from services.metrics.domain.reallocation import reallocate
 from services.metrics.domain.situation import Advice, Situation
 
 
-def advise(at: Situation) -> Advice | None:
-    """Return the advice; None for an experiment that is not live, about which nothing is left to decide.
+def advise(at: Situation) -> Advice:
+    """Return the advice on a live experiment.
 
     A breached guardrail comes first, then a bandit's weights, an early stop, an approval, the ramp.
     """
     experiment = at.experiment
-    if not experiment.live:
-        return None
     breaches = [each for each in at.compared if each.breached]
     if breaches:
         return _roll_back(at, breaches)

@@ -9,11 +9,13 @@ from schemas.experiments import Experiment
 from schemas.health import Alert, AlertState, Severity
 from services.metrics.domain.advice import breach_in_words
 from services.metrics.domain.evidence import Compared
+from services.metrics.domain.leaks import Leaks
 from services.metrics.domain.memory import OpenAlert
 from services.metrics.domain.ratio import RatioFinding
 from services.metrics.domain.totals import ExperimentTotals
 
 SOURCE = "metrics"
+LEAK = "leak"
 MULTI_VARIANT_RATE = 0.01
 """Opens an alert above this share of units seen in several variants, closes it below half of it."""
 MULTI_VARIANT_MIN_UNITS = 100
@@ -30,6 +32,8 @@ class Sighting:
     detail: str
     present: bool
     gone: bool
+    after_end: bool = False
+    """The end of the experiment is not the end of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,19 @@ class Episodes:
 
 
 def sightings(
-    totals: ExperimentTotals, compared: tuple[Compared, ...], ratio: RatioFinding, refusal: str
+    totals: ExperimentTotals,
+    compared: tuple[Compared, ...],
+    ratio: RatioFinding,
+    leaks: Leaks,
+    refusal: str | None,
 ) -> list[Sighting]:
     """Return every condition that may be an alert, present or not. `refusal`: why the bus does not take the
-    result, "" when it does."""
+    result, "" when it does, None when it was not offered one."""
     return [
         *(_guardrail(each) for each in compared if each.is_guardrail),
         _ratio(ratio),
         _multi_variant(totals),
-        _leak(ratio),
+        _leak(leaks),
         _refusal(refusal),
     ]
 
@@ -62,17 +70,19 @@ def follow_episodes(
     counts_before: Mapping[str, int],
     now_ms: int,
 ) -> Episodes:
-    """Open, keep and resolve episodes. Those of an experiment that has ended are resolved."""
+    """Open, keep and resolve episodes. Those of an experiment that has ended are resolved, but for those that
+    outlive it."""
     running, counts, news = dict(open_before), dict(counts_before), []
     current = {each.subject: each for each in seen}
     for subject, episode in open_before.items():
         condition = current.get(subject)
-        if not experiment.live or condition is None or condition.gone:
-            why = f"the experiment is {experiment.state}" if not experiment.live else "it no longer holds"
+        if condition is None or condition.gone or not (experiment.live or condition.after_end):
+            why = "it no longer holds" if experiment.live else f"the experiment is {experiment.state}"
             news.append(_alert(experiment, episode, AlertState.RESOLVED, why, now_ms))
             del running[subject]
     for each in seen:
-        if experiment.live and each.present and each.subject not in running:
+        watched = experiment.live or each.after_end
+        if watched and each.present and each.subject not in running:
             counts[each.subject] = counts.get(each.subject, 0) + 1
             alert_id = derived_id("alert", experiment.experiment_id, each.subject, counts[each.subject])
             episode = OpenAlert(alert_id, each.cause, each.severity, each.title[:256], now_ms)
@@ -141,7 +151,7 @@ def _multi_variant(totals: ExperimentTotals) -> Sighting:
     )
 
 
-def _refusal(refusal: str) -> Sighting:
+def _refusal(refusal: str | None) -> Sighting:
     return Sighting(
         subject="result",
         cause="result-refused",
@@ -149,17 +159,18 @@ def _refusal(refusal: str) -> Sighting:
         title="the results of this experiment cannot be published",
         detail=f"{refusal}; verdicts and alerts go on. Define fewer variants or metrics",
         present=bool(refusal),
-        gone=not refusal,
+        gone=refusal == "",
     )
 
 
-def _leak(ratio: RatioFinding) -> Sighting:
+def _leak(leaks: Leaks) -> Sighting:
     return Sighting(
-        subject="leak",
-        cause="leak",
+        subject=LEAK,
+        cause=LEAK,
         severity=Severity.CRITICAL,
         title="units were exposed to a variant that gets no traffic",
-        detail=f"variants with weight 0, or not defined: {', '.join(ratio.leaks)}",
-        present=bool(ratio.leaks),
-        gone=not ratio.leaks,
+        detail=leaks.in_words,
+        present=bool(leaks.variants),
+        gone=not leaks.variants,
+        after_end=True,
     )

@@ -16,6 +16,9 @@ class Case:
     experiment: Experiment
     totals: ExperimentTotals
     memory: JudgeMemory
+    fresh: bool = True
+    """False: nothing but the time is new since it was last judged, or no unit ever met it. Then it needs no
+    result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,10 @@ class Judgement:
 
     judged_at_ms: int
     result: Result | None
-    """None when the bus does not take it: verdict and alerts go out all the same."""
+    """None when the bus does not take it, or there is nothing new to show: verdict and alerts go out all the
+    same."""
     verdict: Verdict | None
     alerts: tuple[Alert, ...]
     memory: JudgeMemory
+    again_at_ms: int | None = None
+    """When to judge again though nothing may be new."""

@@ -38,10 +38,8 @@ class Table:
         start, self.n = self.n, self.n + count
         if self.n > self._room:
             room = max(self.n, int(self._room * _GROWTH))
-            for name, kind in self.types.items():
-                grown = np.zeros(room, kind)
-                grown[:start] = getattr(self, name)[:start]
-                setattr(self, name, grown)
+            for name in self.types:
+                self._lengthen(name, room)
         return np.arange(start, self.n)
 
     def keep(self, kept: Mask) -> I64:
@@ -53,18 +51,33 @@ class Table:
         return moved
 
     def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Return a copy of every column."""
-        return {name: getattr(self, name)[: self.n].copy() for name in self.types}
+        """Return every column as long as the table is: the table's own, not a copy."""
+        return {name: getattr(self, name)[: self.n] for name in self.types}
+
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes `columns` has."""
+        return self.n * sum(np.dtype(kind).itemsize for kind in self.types.values())
 
     def fill(self, columns: dict[str, npt.NDArray[Any]]) -> None:
-        """Take these columns, which are equally long, as the whole table."""
-        self.n = 0
+        """Take these columns, which are equally long, as the whole table; they are the table's from now on."""
+        self.n = len(next(iter(columns.values())))
         for name, kind in self.types.items():
             column = columns[name]
-            self.n = len(column)
-            room = np.zeros(max(self.n, _FEWEST), kind)
-            room[: self.n] = column
-            setattr(self, name, room)
+            if self.n < _FEWEST or not column.flags.writeable or column.dtype != kind:
+                column = np.zeros(max(self.n, _FEWEST), kind)
+                column[: self.n] = columns[name]
+            setattr(self, name, column)
+
+    def _lengthen(self, name: str, room: int) -> None:
+        """Give a column room for more rows, where it lies if that can be: the system then moves no byte."""
+        try:
+            getattr(self, name).resize(room)
+        except ValueError:  # somebody looks at it, or its memory is not its own
+            grown = np.zeros(room, self.types[name])
+            column = getattr(self, name)
+            grown[: len(column)] = column
+            setattr(self, name, grown)
 
     @property
     def _room(self) -> int:

@@ -105,6 +105,17 @@ class Counting:
                 tally.latest_ms = latest_ms
                 tally.changed = True
 
+    def note_exposed(self, places: Rows, seen_ms: I64) -> None:
+        """Note when exposures to these variants happened, see `VariantTally.last_exposed_ms`."""
+        latest_ms = np.zeros(len(self._board.homes), np.int64)
+        np.maximum.at(latest_ms, places, seen_ms)
+        met = np.flatnonzero(latest_ms)
+        for place, last_ms in zip(met.tolist(), latest_ms[met].tolist(), strict=True):
+            variant = self._board.homes[place]
+            if last_ms > variant.last_exposed_ms:
+                variant.last_exposed_ms = last_ms
+                variant.tally.changed = True
+
     def note_conversions(self, rows: Rows) -> None:
         """Note the event times of all conversions of units that are not settled, as they are crossed."""
         places, conversions = self._store.conversions_of(self._store.enrolments.unit[rows])

@@ -120,6 +120,10 @@ class Definitions:
         """Return what to measure; nothing for an experiment that is not known (yet)."""
         return self._plans.get(experiment_id, NO_PLAN)
 
+    def ended_ms(self, experiment_id: str) -> int | None:
+        """Return when an experiment ended. None while it lives, and while nobody knows it."""
+        return self._ended.get(experiment_id)
+
     def closes_ms(self, experiment_id: str, lateness_ms: int) -> int | None:
         """Return the event time after which exposures to an ended experiment count no more: its end, its
         longest window and the lateness. None while it lives, and while nobody knows it."""

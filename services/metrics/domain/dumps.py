@@ -1,12 +1,12 @@
 """A partition's state as bytes and back: tallies as msgpack, tables as their columns, with a version. Never
 pickle.
 
-The first chunk is a header with all tallies, and says which columns follow, in pieces. Numbers beyond 64 bits
-travel as text.
+The first chunk is a header with all tallies, and says which columns follow, as one stream. Numbers beyond
+64 bits travel as text.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,12 @@ from msgspec.msgpack import Decoder, Encoder
 from libs.common.errors import Misconfigured
 from schemas.experiments import Breakdown, MetricKind
 from services.metrics.domain.board import Board
+from services.metrics.domain.chunks import Chunks, Scratch, Stream
 from services.metrics.domain.definitions import MetricPlan, Plan
 from services.metrics.domain.join import Join
 from services.metrics.domain.tallies import Cell, ExperimentTally, VariantTally
 
-DUMP_VERSION = 3
-_PIECE_BYTES = 4 * 1024 * 1024
-"""A piece is copied in about a millisecond."""
+DUMP_VERSION = 4
 
 
 class MetricDump(Struct, array_like=True):
@@ -61,6 +60,7 @@ class VariantDump(Struct, array_like=True):
     cells: list[CellDump]
     sketches: dict[int, dict[int, int]]
     """By the metric's place in the plan: units by bin."""
+    last_exposed_ms: int
 
 
 class TallyDump(Struct, array_like=True):
@@ -105,35 +105,8 @@ _header = Decoder(Header)
 _version = Decoder(_Version)
 
 
-class Chunks(Iterator[bytes]):
-    """A dump, piece by piece; its columns are copies, so the state may change meanwhile."""
-
-    def __init__(self, header: bytes, columns: list[npt.NDArray[Any]]) -> None:
-        self._header: bytes | None = header
-        self._columns = [column.view(np.uint8) for column in reversed(columns) if len(column)]
-        self._start = 0
-
-    def __next__(self) -> bytes:
-        """Return the next chunk."""
-        if self._header is not None:
-            header, self._header = self._header, None
-            return header
-        if not self._columns:
-            raise StopIteration
-        piece: bytes = self._columns[-1][self._start : self._start + _PIECE_BYTES].tobytes()
-        self._start += _PIECE_BYTES
-        if self._start >= len(self._columns[-1]):
-            self._columns.pop()
-            self._start = 0
-        return piece
-
-    def close(self) -> None:
-        """Let go of the copies."""
-        self._header, self._columns = None, []
-
-
-def dump_join(join: Join) -> Chunks:
-    """Return everything that `load_join` needs, as it is now."""
+def dump_join(join: Join, scratch: Scratch) -> Chunks:
+    """Return everything that `load_join` needs, as it is now, in a copy that lies in `scratch`."""
     tables = {name: table.columns() for name, table in join.store.tables().items()}
     columns = [(table, name, column) for table, found in tables.items() for name, column in found.items()]
     header = Header(
@@ -145,7 +118,7 @@ def dump_join(join: Join) -> Chunks:
         [(name, row, str(number)) for (name, row), number in join.store.large.items()],
         [Column(table, name, _portable(column).str, column.nbytes) for table, name, column in columns],
     )
-    return Chunks(_encoder.encode(header), [_little(column) for _, _, column in columns])
+    return Chunks(_encoder.encode(header), [_little(column) for _, _, column in columns], scratch)
 
 
 def load_join(join: Join, dump: Iterable[bytes]) -> None:
@@ -164,8 +137,9 @@ def load_join(join: Join, dump: Iterable[bytes]) -> None:
     board.free = [home.place for home in reversed(board.homes) if home.tally is nobody]
     join.store.large = {(name, row): int(number) for name, row, number in header.large}
     tables: dict[str, dict[str, npt.NDArray[Any]]] = {name: {} for name in join.store.tables()}
+    stream = Stream(chunks)
     for column in header.columns:
-        tables[column.table][column.name] = _read_column(column, chunks)
+        tables[column.table][column.name] = _read_column(column, stream)
     try:
         join.store.fill(tables)
     except KeyError as error:
@@ -181,14 +155,11 @@ def _little(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return column if sys.byteorder == "little" else column.astype(_portable(column))
 
 
-def _read_column(column: Column, chunks: Iterator[bytes]) -> npt.NDArray[Any]:
-    found = bytearray()
-    while len(found) < column.nbytes:
-        chunk = next(chunks, b"")
-        if not chunk:
-            raise _unreadable(f"{column.table}.{column.name} is cut off")
-        found += chunk
-    return np.frombuffer(found, column.dtype)
+def _read_column(column: Column, stream: Stream) -> npt.NDArray[Any]:
+    found = stream.read(column.nbytes)
+    if found is None:
+        raise _unreadable(f"{column.table}.{column.name} is cut off")
+    return found.view(column.dtype)
 
 
 def _read_header(chunk: bytes) -> Header:
@@ -246,6 +217,7 @@ def _variant_dump(variant: VariantTally) -> VariantDump:
             for (breakdown, digit), cell in variant.cells.items()
         ],
         variant.sketches,
+        variant.last_exposed_ms,
     )
 
 
@@ -273,6 +245,7 @@ def _load_tally(board: Board, dump: TallyDump) -> None:
         variant = board.homes[each.place] = VariantTally(each.key, each.place, tally)
         board.put(tally, variant)
         variant.units, variant.exposures, variant.conversions = each.counts
+        variant.last_exposed_ms = each.last_exposed_ms
         variant.metrics, variant.sketches = _numbers(each.metrics), each.sketches
         variant.hours = {number: [*counts, 0] for number, *counts in each.hours}
         for cell_dump in each.cells:

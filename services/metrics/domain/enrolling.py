@@ -25,6 +25,8 @@ class Met:
     unit: I64
     place: I64
     at_ms: I64
+    seen_ms: I64
+    """`at_ms`, or when the record was written where that is earlier."""
     event: U64
     """Hash of the event's id."""
 

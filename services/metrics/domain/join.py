@@ -54,17 +54,18 @@ class Join:
         self._limits = limits
         self._outcomes = outcomes
 
-    def expose(self, facts: Sequence[Exposure]) -> None:
-        """Take in exposures."""
+    def expose(self, facts: Sequence[Exposure], stamps_ms: Sequence[int]) -> None:
+        """Take in exposures, with the time stamps of their records."""
         if not facts:
             return
         at_ms = np.fromiter(map(_time, facts), np.int64, len(facts))
+        seen_ms = np.minimum(at_ms, np.fromiter(stamps_ms, np.int64, len(facts)))
         self.upkeep.move_clock(int(at_ms.max()))
         while facts:
             places = self._admission.variants(list(map(_variant, facts)))
             taken = len(places)
-            self._expose(facts[:taken], at_ms[:taken], np.array(places))
-            facts, at_ms = facts[taken:], at_ms[taken:]
+            self._expose(facts[:taken], (at_ms[:taken], seen_ms[:taken]), np.array(places))
+            facts, at_ms, seen_ms = facts[taken:], at_ms[taken:], seen_ms[taken:]
 
     def convert(self, facts: Sequence[Conversion]) -> None:
         """Take in conversions."""
@@ -86,8 +87,9 @@ class Join:
         )
         self._remember(rows[chosen], keys[chosen], happened)
 
-    def _expose(self, facts: Sequence[Exposure], at_ms: I64, place: I64) -> None:
+    def _expose(self, facts: Sequence[Exposure], times: tuple[I64, I64], place: I64) -> None:
         """Take in exposures to these places; NONE: refused already."""
+        at_ms, seen_ms = times
         taken = np.flatnonzero(place >= 0)
         late = at_ms[taken] > self.board.columns.closes_ms[place[taken]]
         self._outcomes.after_end += int(late.sum())
@@ -96,6 +98,7 @@ class Join:
             return
         if len(taken) < len(facts):
             facts, at_ms, place = [facts[each] for each in taken.tolist()], at_ms[taken], place[taken]
+            seen_ms = seen_ms[taken]
         units = hashes_of(map(_unit, facts))
         rows = self._admission.units(units)
         events = hashes_of(map(_event, facts))
@@ -103,7 +106,7 @@ class Join:
         known = self.store.exposure_index.find(self.store.exposures.key, keys) >= 0
         fresh = self._distinct(keys, known, rows >= 0)
         if len(fresh):
-            met = Met(facts, fresh, rows[fresh], place[fresh], at_ms[fresh], events[fresh])
+            met = Met(facts, fresh, rows[fresh], place[fresh], at_ms[fresh], seen_ms[fresh], events[fresh])
             self._count(met, keys[fresh], self._enrolling.enrol(met))
 
     def _distinct(self, keys: U64, known: Mask, welcome: Mask) -> I64:
@@ -118,6 +121,7 @@ class Join:
         """Remember and count the exposures for which their enrolments have room."""
         table = self.store.enrolments
         self.counting.note_latest(met.place, met.at_ms)
+        self.counting.note_exposed(met.place, met.seen_ms)
         room = table.exposures[rows] + ranks(rows) < self._limits.exposures_per_unit
         self._outcomes.over_exposures += len(rows) - int(room.sum())
         rows = rows[room]

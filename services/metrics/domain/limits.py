@@ -42,6 +42,8 @@ class IngestLimits:
     waiting_units: int = 10_000
     """Units of experiments that nobody has defined yet whose attributes are kept for a breakdown that the
     definition may ask for. Further ones count there as without the attribute."""
+    leak_grace_ms: int = 5_000
+    """How long after an experiment's end clients may take to follow it."""
     lateness_ms: int = 48 * HOUR_MS
     """How much later in event time than the newest exposure an exposure may come and still find the
     conversions that were there before it. Longer than the day by which events may lie in the future."""

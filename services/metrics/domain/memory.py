@@ -87,6 +87,8 @@ class JudgeMemory(msgspec.Struct, frozen=True):
     """Open episodes by subject within the experiment, such as `guardrail/errors/challenger`."""
     episodes: dict[str, int] = {}
     """How many episodes each of these had."""
+    leak_over_ms: int = 0
+    """When the latest exposure of a leak that is over happened."""
 
 
 def memory_to_json(memory: JudgeMemory) -> str:

@@ -7,8 +7,9 @@ from libs.common.bus.batches import Batch
 from libs.common.partitions.ports import Rejected
 from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch, without
 from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
+from services.metrics.domain.chunks import Chunks, Scratch
 from services.metrics.domain.definitions import Definitions
-from services.metrics.domain.dumps import Chunks, dump_join, load_join
+from services.metrics.domain.dumps import dump_join, load_join
 from services.metrics.domain.join import Join
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
@@ -29,12 +30,18 @@ class MetricsPartition:
         definitions: Definitions,
         limits: IngestLimits,
         outcomes: Outcomes,
-        dump: Iterable[bytes] | None,
+        scratch: Scratch,
     ) -> None:
         self._join = Join(definitions, limits, outcomes)
+        self._scratch = scratch
         self._outcomes = outcomes
-        if dump is not None:
-            load_join(self._join, dump)
+
+    def load(self, dump: Iterable[bytes]) -> None:
+        """Become what was dumped; only while empty. Raises Misconfigured when this version cannot read it."""
+        load_join(self._join, dump)
+        size = self._join.store.nbytes
+        while self._scratch.reserve(size):
+            continue
 
     @property
     def units(self) -> int:
@@ -56,20 +63,23 @@ class MetricsPartition:
         rejected: list[Rejected] = []
         good = cast("list[AnyHotFact]", facts)
         if str in set(map(type, facts)) or not _all_near(good, stamps):
-            good, rejected = self._sort_out(batch, facts)
-        self._take(topic, good)
+            good, stamps, rejected = self._sort_out(batch, facts)
+        self._take(topic, good, stamps)
+        self._scratch.reserve(self._join.store.nbytes)
         return rejected
 
     def _sort_out(
         self, batch: Batch, facts: Sequence[AnyHotFact | str]
-    ) -> tuple[list[AnyHotFact], list[Rejected]]:
-        """Return the good ones and the poison of a batch that has some, or events far from their stamps."""
-        poison = [place for place, fact in enumerate(facts) if fact.__class__ is str]
+    ) -> tuple[list[AnyHotFact], list[int], list[Rejected]]:
+        """Return the good ones with their stamps, and the poison, of a batch that has some, or events far
+        from their stamps."""
+        poison = _poison_in(facts)
         rejected = [Rejected(batch[place], str(facts[place])) for place in poison]
         good = cast("list[AnyHotFact]", without(facts, poison))
         if not good or _all_near(good, batch.timestamps_ms):
-            return good, rejected
+            return good, list(without(batch.timestamps_ms, poison)), rejected
         near: list[AnyHotFact] = []
+        stamps: list[int] = []
         for place, (fact, stamp_ms) in enumerate(zip(facts, batch.timestamps_ms, strict=True)):
             if isinstance(fact, str):
                 continue
@@ -79,11 +89,12 @@ class MetricsPartition:
                 self._outcomes.too_old += 1
             else:
                 near.append(fact)
-        return near, rejected
+                stamps.append(stamp_ms)
+        return near, stamps, rejected
 
-    def _take(self, topic: str, facts: Sequence[AnyHotFact]) -> None:
+    def _take(self, topic: str, facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> None:
         if topic == "exposures":
-            self._join.expose(cast("Sequence[Exposure]", facts))
+            self._join.expose(cast("Sequence[Exposure]", facts), stamps_ms)
         else:
             self._join.convert(cast("Sequence[Conversion]", facts))
 
@@ -99,11 +110,20 @@ class MetricsPartition:
         changed = [tallies[key] for key in sorted(tallies) if tallies[key].changed]
         for tally in changed:
             tally.changed = False
-        return tuple(row_of(tally) for tally in changed)
+        return tuple(row_of(tally, self._join.upkeep.late_units(tally)) for tally in changed)
 
     def dump(self) -> Chunks:
         """Return everything as it is now, for a snapshot, in chunks that are made as they are asked for."""
-        return dump_join(self._join)
+        return dump_join(self._join, self._scratch)
+
+
+def _poison_in(facts: Sequence[AnyHotFact | str]) -> list[int]:
+    """Return where the reasons are, which are few."""
+    kinds: list[type] = list(map(type, facts))
+    found: list[int] = []
+    for _ in range(kinds.count(str)):
+        found.append(kinds.index(str, found[-1] + 1 if found else 0))
+    return found
 
 
 def _all_near(facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> bool:
@@ -120,7 +140,11 @@ class MetricsPartitions:
         self._definitions = definitions
         self._limits = limits or IngestLimits()
         self.outcomes = Outcomes()
+        self._scratch = Scratch()
 
     def __call__(self, partition: int, dump: Iterable[bytes] | None) -> MetricsPartition:
         """Return the state. Raises Misconfigured for a dump that this version cannot read."""
-        return MetricsPartition(self._definitions, self._limits, self.outcomes, dump)
+        made = MetricsPartition(self._definitions, self._limits, self.outcomes, self._scratch)
+        if dump is not None:
+            made.load(dump)
+        return made

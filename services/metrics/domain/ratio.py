@@ -1,4 +1,4 @@
-"""The sample-ratio test over an experiment's periods, and units where none may be.
+"""The sample-ratio test over an experiment's periods.
 
 A period has constant weights and lies within one ramp stage. Bayes factors of periods multiply, so their
 logarithms add; the p-value is of all of them together.
@@ -7,7 +7,6 @@ Clients hear of new weights when they next ask, and events lag: a period with ne
 minute of event time after the change on.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +16,6 @@ from libs.statistics.sample_ratio import (
     MISMATCH_P,
     expected_shares,
     largest_deviation,
-    leaks,
     log_bayes_factor,
     running_log_p,
 )
@@ -33,34 +31,34 @@ SETTLE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class RatioFinding:
-    """The test as it is published (None: nothing to test), leaks, and what to remember."""
+    """The test as it is published (None: nothing to test), and what to remember."""
 
     sample_ratio: SampleRatio | None
-    leaks: tuple[str, ...]
-    """Variants that got units since the weights changed though theirs is 0, or that do not exist."""
     memory: RatioMemory
 
 
 def check_ratio(
-    experiment: Experiment, totals: ExperimentTotals, before: RatioMemory | None, now_ms: int
+    experiment: Experiment, totals: ExperimentTotals, before: RatioMemory | None, now_ms: int, grace_ms: int
 ) -> RatioFinding:
     """Test the split of the units that came in this period, joined with earlier periods.
 
-    An event from the future does not end the time for clients to follow: `now_ms` caps it.
+    An event from the future does not end the time for clients to follow: `now_ms` caps it. Units count as met
+    at these weights from `grace_ms` after they changed on.
     """
     weights = {each.key: each.weight for each in experiment.variants}
     memory = before or RatioMemory(weights, {}, stage=experiment.stage)
     if (memory.weights, memory.stage) != (weights, experiment.stage):
         memory = _next_period(memory, weights, experiment, totals)
-    if min(totals.latest_ms, now_ms) < memory.settles_at_ms:
-        units = _units(totals)
-        memory = msgspec.structs.replace(memory, units_before=units, units_at_weights=units)
+    event_ms = min(totals.latest_ms, now_ms)
+    if event_ms < memory.settles_at_ms - SETTLE_MS + grace_ms:
+        memory = msgspec.structs.replace(memory, units_at_weights=_units(totals))
+    if event_ms < memory.settles_at_ms:
+        memory = msgspec.structs.replace(memory, units_before=_units(totals))
     observed, shares = _since(totals, memory.units_before), expected_shares(weights)
     log_bf = memory.log_bayes_factor_before + log_bayes_factor(observed, shares)
     memory = msgspec.structs.replace(memory, log_p=running_log_p(memory.log_p, log_bf))
-    found = _leaks(totals, memory, weights)
     if len(shares) < 2:
-        return RatioFinding(None, found, memory)
+        return RatioFinding(None, memory)
     p_value = shown_p_value(memory.log_p)
     tested = {key: observed.get(key, 0) for key in shares}
     off = largest_deviation(tested, shares) > MISMATCH_DEVIATION
@@ -71,7 +69,7 @@ def check_ratio(
         observed=tested,
         periods=memory.periods,
     )
-    return RatioFinding(ratio, found, memory)
+    return RatioFinding(ratio, memory)
 
 
 def _since(totals: ExperimentTotals, units_before: Units) -> Units:
@@ -99,9 +97,3 @@ def _next_period(
         settles_at_ms=memory.settles_at_ms if same else experiment.updated_at_ms + SETTLE_MS,
         reweighted=memory.reweighted or (not same and any(units.values())),
     )
-
-
-def _leaks(totals: ExperimentTotals, memory: RatioMemory, weights: Mapping[str, float]) -> tuple[str, ...]:
-    unknown = {key for key, each in totals.variants.items() if key not in weights and each.exposures > 0}
-    known = {key: units for key, units in _since(totals, memory.units_at_weights).items() if key in weights}
-    return tuple(sorted(unknown.union(leaks(weights, known))))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from libs.statistics.sums import Sums
 from services.metrics.domain.segments import SegmentKind as SegmentKind
@@ -27,6 +28,11 @@ class VariantRow:
     units: int
     exposures: int
     conversions: int
+    last_exposed_ms: int = 0
+    """See `VariantTally.last_exposed_ms`."""
+    late_units: int = 0
+    """Of an experiment that has ended: units that met the variant for the first time when clients no longer
+    gave it to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +94,16 @@ PartitionRows = tuple[ExperimentRow, ...]
 """Every experiment that changed, by id. Empty when nothing did."""
 
 
-def row_of(tally: ExperimentTally) -> ExperimentRow:
-    """Return what is published of one experiment, ordered by variant and the plan's metrics. The hours in it
-    count as published from now on."""
+def row_of(tally: ExperimentTally, late_units: Mapping[int, int] = MappingProxyType({})) -> ExperimentRow:
+    """Return what is published of one experiment, ordered by variant and the plan's metrics. `late_units` are
+    by the variant's place. The hours in it count as published from now on."""
     key = tally.experiment_id
     variants = [tally.variants[name] for name in sorted(tally.variants)]
     return ExperimentRow(
         experiment_id=key,
         multi_variant_units=tally.crossed_units,
         latest_ms=tally.latest_ms,
-        variants=tuple(
-            VariantRow(key, each.key, each.units, each.exposures, each.conversions) for each in variants
-        ),
+        variants=tuple(_variant_row(each, late_units.get(each.place, 0)) for each in variants),
         metrics=tuple(
             MetricRow(
                 key,
@@ -113,6 +117,18 @@ def row_of(tally: ExperimentTally) -> ExperimentRow:
         ),
         hours=tuple(row for each in variants for row in _hours_of(each)),
         segments=tuple(row for each in variants for row in _segments_of(each)),
+    )
+
+
+def _variant_row(variant: VariantTally, late_units: int) -> VariantRow:
+    return VariantRow(
+        variant.tally.experiment_id,
+        variant.key,
+        variant.units,
+        variant.exposures,
+        variant.conversions,
+        variant.last_exposed_ms,
+        late_units,
     )
 
 

@@ -46,6 +46,11 @@ class Store:
             "conversions": self.conversions,
         }
 
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes a copy of all tables takes."""
+        return sum(table.nbytes for table in self.tables().values())
+
     def find_units(self, keys: U64) -> I64:
         """Return the rows of units by the hashes of their ids, NONE for those that are new."""
         return self.unit_index.find(self.units.key, keys)

@@ -43,6 +43,7 @@ class VariantTally:
         "exposures",
         "hours",
         "key",
+        "last_exposed_ms",
         "metrics",
         "place",
         "sketches",
@@ -61,6 +62,9 @@ class VariantTally:
         """Distinct exposures that name this variant, those of crossed units included."""
         self.conversions = 0
         """Distinct conversions of units in the sample that count for at least one metric."""
+        self.last_exposed_ms = 0
+        """When the latest of these exposures happened, at most when it was written to the log: a clock that
+        is ahead does not count. 0: there is none."""
         self.hours: dict[int, list[int]] = {}
         """By hour since 1970."""
         self.touched: list[int] = []

@@ -15,6 +15,11 @@ class VariantTotals:
     units: int = 0
     exposures: int = 0
     conversions: int = 0
+    last_exposed_ms: int = 0
+    """When the latest exposure happened, at most when it was written to the log; 0 in the hours."""
+    late_units: int = 0
+    """Of an experiment that has ended: units that met the variant for the first time when clients no longer
+    gave it to anybody."""
 
 
 @dataclass(frozen=True, slots=True)

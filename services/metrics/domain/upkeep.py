@@ -129,6 +129,18 @@ class Upkeep:
             recent = store.conversions.at_ms[: store.conversions.n] >= oldest_ms
             self._compact(self._without([]), enrolled | recent)
 
+    def late_units(self, tally: ExperimentTally) -> dict[int, int]:
+        """Return by place how many units met the variant for the first time after the experiment's end and
+        the grace; nothing while it lives. Walks all enrolments: experiments that have ended change seldom."""
+        ended_ms = self._definitions.ended_ms(tally.experiment_id)
+        if ended_ms is None:
+            return {}
+        table, places = self._store.enrolments, self._board.places_of(tally)
+        late = table.at_ms[: table.n] > ended_ms + self._limits.leak_grace_ms
+        found, counts = np.unique(table.place[: table.n][late], return_counts=True)
+        by_place = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        return {place: by_place[place] for place in places if place in by_place}
+
     def wait_for_definition(
         self, tally: ExperimentTally, unit: int, attributes: Mapping[str, Attribute]
     ) -> None:
@@ -142,7 +154,10 @@ class Upkeep:
 
     def _note_life(self, tally: ExperimentTally) -> None:
         tally.known = self._definitions.knows(tally.experiment_id)
-        tally.closes_ms = self._definitions.closes_ms(tally.experiment_id, self._limits.lateness_ms)
+        closes_ms = self._definitions.closes_ms(tally.experiment_id, self._limits.lateness_ms)
+        # What came too late depends on the end: it is published anew.
+        tally.changed |= closes_ms != tally.closes_ms
+        tally.closes_ms = closes_ms
         self._board.stale()
 
     def _is_over(self, experiment_id: str, closes_ms: int) -> bool:

@@ -6,7 +6,9 @@ from libs.common.clock import Clock
 from libs.common.errors import Refused
 from services.metrics.domain.cases import Case, Judgement
 from services.metrics.domain.known import KnownByExperiment
+from services.metrics.domain.leaks import BLIND
 from services.metrics.handlers.judge import judge
+from services.metrics.handlers.watch_log import WatchLog
 from services.metrics.ports import CaseStore
 
 log = logging.getLogger(__name__)
@@ -21,15 +23,27 @@ class JudgeDue:
     What it has worked out is kept, bounded: only what has changed is worked out again.
     """
 
-    def __init__(self, store: CaseStore, clock: Clock, *, min_interval_ms: int, limit: int = 500) -> None:
+    def __init__(
+        self,
+        store: CaseStore,
+        clock: Clock,
+        *,
+        min_interval_ms: int,
+        limit: int = 500,
+        log_read: WatchLog | None = None,
+    ) -> None:
+        """`log_read` tells how far the log is read; without it no rollback is verified."""
         self._store = store
         self._clock = clock
         self._min_interval_ms = min_interval_ms
         self._limit = limit
+        self._log_read = log_read
         self._known = KnownByExperiment()
 
     async def __call__(self) -> None:
         """Judge at most `limit` experiments, none more often than every `min_interval_ms`."""
+        if self._log_read is not None:
+            await self._log_read()
         now_ms = self._clock.now_ms()
         due = await self._store.due(judged_before_ms=now_ms - self._min_interval_ms, limit=self._limit)
         for experiment_id in due:
@@ -42,7 +56,11 @@ class JudgeDue:
     async def _settle(self, experiment_id: str, refusal: str = "") -> None:
         def decide(case: Case) -> Judgement:
             known = self._known.of(experiment_id, case.experiment.revision)
-            return judge(case, self._clock.now_ms(), refusal=refusal, known=known)
+            watch = BLIND if self._log_read is None else self._log_read.watch(case.totals.offsets)
+            found = judge(case, self._clock.now_ms(), refusal=refusal, known=known, watch=watch)
+            if self._log_read is not None and found.again_at_ms is not None:
+                self._log_read.wanted()
+            return found
 
         await self._store.settle(experiment_id, decide)
 

@@ -12,7 +12,7 @@ import pytest
 from deploy.local.stack import LocalStack
 from libs.common.clock import SystemClock
 from libs.common.db.pool import connect
-from services.metrics.bootstrap import SCHEMA
+from services.metrics.bootstrap.ground import SCHEMA
 from tests.e2e.chaos.crew import crew
 from tests.e2e.chaos.yard import OpenYard, Yard
 

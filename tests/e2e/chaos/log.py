@@ -13,7 +13,7 @@ from libs.common.bus.kafka import KafkaBus
 from libs.common.bus.ports import Message, Position, TopicPartition
 from libs.common.clock import SystemClock
 from schemas.topics import UNIT_PARTITIONS
-from services.metrics.bootstrap import TOPICS, UNIT_TOPICS
+from services.metrics.bootstrap.ground import TOPICS, UNIT_TOPICS
 
 DEADLINE_S = 60
 PAUSE_S = 0.25

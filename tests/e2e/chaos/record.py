@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from libs.common.bus.ports import TopicPartition
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Pool
-from services.metrics.bootstrap import MIGRATIONS, SCHEMA
+from services.metrics.bootstrap.ground import MIGRATIONS, SCHEMA
 from tests.world.metrics_reference import Reference
 
 WITNESS = Path(__file__).with_name("witness.sql")

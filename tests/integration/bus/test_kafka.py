@@ -16,6 +16,7 @@ from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.follow import Follower
 from libs.common.bus.kafka import KafkaBus
 from libs.common.bus.kafka.consumer import KafkaConsumer
+from libs.common.bus.kafka.limits import SESSION_TIMEOUT_MS
 from libs.common.bus.kafka.source import identity, make_consumer
 from libs.common.bus.ports import Message
 from libs.common.clock import SystemClock
@@ -120,6 +121,38 @@ async def test_a_commit_during_a_rebalance_causes_no_other(
         enough = committed[0] + 2
         await state(lambda: committed[0] >= enough)
         assert identity(committer._consumer)[1] == before + 1
+
+
+async def test_a_member_with_a_name_comes_back_to_its_share(
+    bus: KafkaBus, kafka_bootstrap_servers: str
+) -> None:
+    """A member that is gone without a word and starts again under its name has its whole share well before
+    the group would have missed it, and the member beside it never loses its own."""
+    group, topics = secrets.token_hex(4), ["exposures"]
+    other = bus.consumer(group=group, topics=topics)
+    named = KafkaBus(kafka_bootstrap_servers, client_id="named", clock=CLOCK, member="worker-0")
+
+    async def read(member: KafkaConsumer) -> None:
+        while True:
+            await member.fetch(timeout_ms=20, max_records=10)
+
+    async with AsyncExitStack() as undo:
+        members = [other, named.consumer(group=group, topics=topics)]
+        for member in members:
+            await member.start()
+            undo.push_async_callback(member.stop)
+            undo.callback(asyncio.ensure_future(read(member)).cancel)
+        await state(lambda: [len(each.assignment()) for each in members] == [2, 2])
+        share, (_, generation) = members[1].assignment(), identity(other._consumer)
+        assert members[1]._consumer is not None
+        members[1]._consumer._coordinator._coordination_task.cancel()  # silent, as if killed
+        again = named.consumer(group=group, topics=topics)
+        await again.start()
+        undo.push_async_callback(again.stop)
+        async with asyncio.timeout(SESSION_TIMEOUT_MS / 1_000 - 1):
+            while again.assignment() != share:
+                await again.fetch(timeout_ms=20, max_records=10)
+        assert identity(other._consumer)[1] == generation
 
 
 async def test_a_producer_survives_a_batch_that_the_broker_refuses(

@@ -16,7 +16,7 @@ from libs.common.bus.ports import Message
 from libs.common.clock import SystemClock
 from schemas.experiments import Breakdown, Experiment, ExperimentState, Metric, MetricKind, Variant
 from schemas.facts import Conversion, Exposure
-from services.metrics.bootstrap import TOPICS
+from services.metrics.bootstrap.ground import TOPICS
 
 DEADLINE_S = 60
 UNITS = 400

@@ -20,7 +20,9 @@ from schemas.experiments import Experiment, ExperimentState, Metric, MetricKind,
 from schemas.facts import Conversion, Exposure
 from schemas.health import Alert, AlertState
 from schemas.results import Result
-from services.metrics.bootstrap import TOPICS, run_ingest, run_judge
+from services.metrics.bootstrap.ground import TOPICS
+from services.metrics.bootstrap.ingest import run_ingest
+from services.metrics.bootstrap.judge import run_judge
 from services.metrics.config import MetricsSettings
 from tests.world.metrics_reference import Reference, reference
 

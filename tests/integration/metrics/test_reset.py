@@ -23,7 +23,8 @@ from schemas.facts import Conversion, Exposure
 from schemas.topics import UNIT_PARTITIONS
 from services.metrics.audit.check import audit
 from services.metrics.audit.published import PostgresPublished
-from services.metrics.bootstrap import HELD, MIGRATIONS, SCHEMA, TOPICS, UNIT_TOPICS
+from services.metrics.bootstrap.ground import MIGRATIONS, SCHEMA, TOPICS, UNIT_TOPICS
+from services.metrics.bootstrap.reset import HELD
 
 DEADLINE_S = 60
 UNITS = 300

@@ -14,7 +14,7 @@ from schemas.experiments import Breakdown, Experiment, ExperimentState, Metric, 
 from schemas.results import MAX_HOURS, Result
 from services.metrics.adapters.judgements import PostgresJudgements
 from services.metrics.adapters.rows import write_rows
-from services.metrics.bootstrap import MIGRATIONS, SCHEMA
+from services.metrics.bootstrap.ground import MIGRATIONS, SCHEMA
 from services.metrics.domain.cases import Case, Judgement
 from services.metrics.domain.rows import (
     ExperimentRow,

@@ -20,6 +20,7 @@ from schemas.experiments import (
 from schemas.health import AlertState, Severity
 from schemas.results import Result
 from services.metrics.domain.cases import Case, Judgement
+from services.metrics.domain.leaks import BLIND, Watch
 from services.metrics.domain.memory import JudgeMemory, memory_from_json, memory_to_json
 from services.metrics.domain.totals import ExperimentTotals, VariantTotals
 from services.metrics.handlers.judge import judge
@@ -44,7 +45,10 @@ def totals(
 ) -> ExperimentTotals:
     """Return totals of one proportion: variant to (units, converted units)."""
     return ExperimentTotals(
-        variants={key: VariantTotals(units, units, converted) for key, (units, converted) in rates.items()},
+        variants={
+            key: VariantTotals(units, units, converted, T0 + at_ms if units else 0)
+            for key, (units, converted) in rates.items()
+        },
         sums={
             (key, metric): Sums(units, converted, converted * MICRO, converted * MICRO**2)
             for key, (units, converted) in rates.items()
@@ -68,9 +72,11 @@ class Life:
         self.experiment = subject
         self.memory = JudgeMemory()
 
-    def look(self, found: ExperimentTotals, *, now_ms: int = 10 * HOUR_MS) -> Judgement:
+    def look(
+        self, found: ExperimentTotals, *, now_ms: int = 10 * HOUR_MS, watch: Watch = BLIND, fresh: bool = True
+    ) -> Judgement:
         """Judge, and remember."""
-        judgement = judge(Case(self.experiment, found, self.memory), T0 + now_ms)
+        judgement = judge(Case(self.experiment, found, self.memory, fresh), T0 + now_ms, watch=watch)
         self.memory = memory_from_json(memory_to_json(judgement.memory))
         return judgement
 

@@ -42,7 +42,7 @@ def units_of(state: Join) -> set[str]:
 
 def expose(state: Join, unit: str, key: str, variant: str, at_ms: int, event_id: str) -> None:
     """Take in one exposure."""
-    state.expose([Exposure(event_id, at_ms, unit, key, variant)])
+    state.expose([Exposure(event_id, at_ms, unit, key, variant)], [at_ms])
 
 
 def convert(state: Join, unit: str, name: str, value: float, at_ms: int, event_id: str) -> None:

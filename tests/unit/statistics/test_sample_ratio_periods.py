@@ -1,4 +1,4 @@
-"""Periods of constant weights, the fixed chi-square, and leaks."""
+"""Periods of constant weights, and the fixed chi-square."""
 
 import math
 
@@ -13,7 +13,6 @@ from libs.statistics.sample_ratio import (
     FixedRatio,
     RatioPeriod,
     expected_shares,
-    leaks,
     log_bayes_factor,
     log_bayes_factor_of,
     running_log_p,
@@ -66,13 +65,6 @@ def test_the_p_value_only_falls() -> None:
     assert running_log_p(0.0, 3.0) == -3.0
     assert running_log_p(-3.0, 1.0) == -3.0
     assert running_log_p(-3.0, -9.0) == -3.0
-
-
-def test_units_where_none_are_due_are_leaks() -> None:
-    """Weight 0 or no weight at all; a weighted variant and one without units are none."""
-    observed = {"b": 1, "a": 5, "gone": 2, "idle": 0}
-    assert leaks({"a": 1.0, "b": 0.0, "idle": 0.0}, observed) == ("b", "gone")
-    assert leaks({"a": 1.0}, {}) == ()
 
 
 COUNTS = st.lists(st.integers(50, 10_000), min_size=2, max_size=50)

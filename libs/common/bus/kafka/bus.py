@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from libs.common.bus.kafka.admin import KafkaAdmin
-from libs.common.bus.kafka.consumer import KafkaConsumer
+from libs.common.bus.kafka.consumer import Joining, KafkaConsumer
 from libs.common.bus.kafka.producer import KafkaProducer
 from libs.common.bus.ports import Listener
 from libs.common.bus.rules import check_topics
@@ -12,10 +12,16 @@ from libs.common.clock import Clock
 
 class KafkaBus:
     """The cluster at `bootstrap_servers` (`host:port`, several separated by commas). `client_id` names this
-    process in the broker's logs and quotas."""
+    process in the broker's logs and quotas.
 
-    def __init__(self, bootstrap_servers: str, *, client_id: str, clock: Clock) -> None:
+    `member`, where it is given, is the name of its members of groups, the same when the process starts again
+    and no other's (Kafka's static membership, KIP-345): the group keeps the share of such a member for the
+    session time-out, whether it was killed or stopped, and gives it back at once.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str, clock: Clock, member: str = "") -> None:
         self._servers = bootstrap_servers
+        self._member = member
         self._client_id = client_id
         self._clock = clock
 
@@ -28,13 +34,14 @@ class KafkaBus:
     ) -> KafkaConsumer:
         """Return a member of `group`, not yet started."""
         check_topics(topics)
-        return KafkaConsumer(self.admin(), group=group, topics=topics, listener=listener, clock=self._clock)
+        joining = Joining(group, self._member, listener)
+        return KafkaConsumer(self.admin(), topics=topics, clock=self._clock, joining=joining)
 
     def reader(self, topics: Sequence[str]) -> KafkaConsumer:
         """Return a consumer of all partitions from the beginning, not yet started. Partitions that are added
         to a topic later are read after its next start."""
         check_topics(topics)
-        return KafkaConsumer(self.admin(), group=None, topics=topics, listener=None, clock=self._clock)
+        return KafkaConsumer(self.admin(), topics=topics, clock=self._clock)
 
     def admin(self) -> KafkaAdmin:
         """Return the means to create topics."""

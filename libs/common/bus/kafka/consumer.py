@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -29,6 +30,18 @@ from libs.common.errors import Fenced, Misconfigured
 Found = Mapping[Place, Sequence[Raw]]
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Which group is joined, under which lasting name ("": none), and who hears of its partitions."""
+
+    group: str | None = None
+    member: str = ""
+    listener: Listener | None = None
+
+
+_ALONE = Joining()
+
+
 class KafkaConsumer:
     """Keeps the promises of `ports.Consumer`. For one task at a time.
 
@@ -40,17 +53,16 @@ class KafkaConsumer:
         self,
         admin: KafkaAdmin,
         *,
-        group: str | None,
         topics: Sequence[str],
-        listener: Listener | None,
         clock: Clock,
+        joining: Joining = _ALONE,
     ) -> None:
         self._admin = admin
         self._silence = Silence(clock)
         self._worn_out = False
-        self._group = group
+        self._group, self._name = joining.group, joining.member
         self._topics = sorted(set(topics))
-        self._listener = listener
+        self._listener = joining.listener
         self._consumer: AIOKafkaConsumer | None = None
         self._membership = Membership(lambda: ("", 0))
         self._mine: frozenset[TopicPartition] = frozenset()
@@ -59,7 +71,7 @@ class KafkaConsumer:
     async def start(self) -> None:
         """Connect and join, within 30 s. Raises Retryable when no broker answers; call it again then."""
         consumer = source.make_consumer(
-            self._admin.servers, client_id=self._admin.client_id, group=self._group
+            self._admin.servers, client_id=self._admin.client_id, group=self._group, member=self._name
         )
         membership = Membership(lambda: source.identity(consumer))
         # What an earlier connection had read may have been somebody else's since.

@@ -15,12 +15,15 @@ from libs.common.bus.ports import TopicPartition
 log = logging.getLogger(__name__)
 
 
-def make_consumer(bootstrap_servers: str, *, client_id: str, group: str | None) -> AIOKafkaConsumer:
+def make_consumer(
+    bootstrap_servers: str, *, client_id: str, group: str | None, member: str = ""
+) -> AIOKafkaConsumer:
     """Return an aiokafka consumer that never commits by itself and never resets an offset silently."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         client_id=client_id,
         group_id=group,
+        group_instance_id=member or None,
         enable_auto_commit=False,
         auto_offset_reset="none",
         partition_assignment_strategy=(RangePartitionAssignor,),

@@ -3,6 +3,7 @@
 from libs.statistics.differences import Arms, NotEnough
 from libs.statistics.fixed_horizon import Fixed, two_proportions, welch
 from libs.statistics.lifts import fixed_lift
+from libs.statistics.quantile_comparisons import planned_log_p_value
 from libs.statistics.quantiles import Asked, Look, quantile_difference
 from libs.statistics.sequences import Tuning
 from services.metrics.domain.always_valid import Evidenced
@@ -48,7 +49,8 @@ def _quantiles(matter: Matter) -> Shown | NotEnough:
         upper=found.upper,
         method=found.method,
         lift=NotEnough("for one planned look the lift of a quantile has no interval"),
-        note=f"there is no p-value for a quantile at one planned look; {_note(matter)}",
+        log_p=planned_log_p_value(*matter.sketches, share),
+        note=_note(matter),
     )
 
 
