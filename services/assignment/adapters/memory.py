@@ -10,6 +10,7 @@ from services.assignment.adapters.messages import messages_of
 from services.assignment.domain.change import Change, Past
 from services.assignment.domain.life import ENDED
 from services.assignment.domain.model_record import ModelRecord
+from services.assignment.domain.quarantine import QuarantineEntry
 from services.assignment.domain.rule_set import Snapshot
 from services.assignment.ports import MAX_ENDED
 
@@ -21,6 +22,7 @@ class MemoryStore:
         self._clock = clock
         self._past: dict[str, list[Past]] = {}
         self._models: dict[str, ModelRecord] = {}
+        self._log: list[QuarantineEntry] = []
         self._revision = 0
         self.down = False
         self.told: list[Message] = []
@@ -48,14 +50,21 @@ class MemoryStore:
         self._check()
         return next((each for each in self._all() if each.live and _trial_of(each) == model), None)
 
+    async def live(self) -> Sequence[Experiment]:
+        """Return all experiments that are live."""
+        self._check()
+        return sorted((each for each in self._all() if each.live), key=lambda each: each.experiment_id)
+
     async def live_count(self) -> int:
         """Return how many experiments are live."""
         self._check()
         return sum(each.live for each in self._all())
 
-    async def save(self, changes: Sequence[Change]) -> None:
+    async def save(self, changes: Sequence[Change], *, rules_revision: int | None = None) -> None:
         """Take in all changes or none."""
         self._check()
+        if rules_revision not in (None, self._revision):
+            raise Conflict("the rules have changed meanwhile")
         past = {key: list(entries) for key, entries in self._past.items()}
         models = dict(self._models)
         for change in changes:
@@ -63,6 +72,7 @@ class MemoryStore:
         self._past, self._models = past, models
         self._revision += 1
         for change in changes:
+            self._log.extend(change.quarantine)
             self.told.extend(messages_of(change, self._clock))
 
     async def find_model(self, model: str) -> ModelRecord | None:
@@ -70,11 +80,17 @@ class MemoryStore:
         self._check()
         return self._models.get(model)
 
-    async def save_model(self, record: ModelRecord) -> None:
-        """Write a record."""
+    async def save_model(self, record: ModelRecord, *, log: Sequence[QuarantineEntry] = ()) -> None:
+        """Write a record and its log."""
         self._check()
         _put_model(self._models, record)
+        self._log.extend(log)
         self._revision += 1
+
+    async def quarantine_log(self, model: str, *, limit: int) -> Sequence[QuarantineEntry]:
+        """Return the newest entries, oldest first."""
+        self._check()
+        return [each for each in self._log if each.model == model][-limit:]
 
     async def models(self) -> Sequence[ModelRecord]:
         """Return what is known of every model."""
@@ -92,7 +108,7 @@ class MemoryStore:
         ended = [each for each in newest if each.state in ENDED]
         return Snapshot(
             self._revision,
-            tuple(sorted((each for each in newest if each.live), key=lambda each: each.experiment_id)),
+            tuple(await self.live()),
             tuple(ended[:MAX_ENDED]),
             tuple(await self.models()),
         )

@@ -15,13 +15,14 @@ from services.assignment.adapters.messages import messages_of
 from services.assignment.domain.change import Change, Past
 from services.assignment.domain.life import ENDED
 from services.assignment.domain.model_record import ModelRecord
+from services.assignment.domain.quarantine import QuarantineAct, QuarantineEntry
 from services.assignment.domain.rule_set import Snapshot
 from services.assignment.ports import MAX_ENDED
 
 _LIVE = sorted(LIVE_STATES)
 _ENDED = sorted(ENDED)
 
-
+_LIVE_BODIES = "SELECT body FROM experiments WHERE state = ANY($1) ORDER BY experiment_id"
 _INSERT = """
     INSERT INTO experiments (experiment_id, revision, state, trial_of, updated_at_ms, body)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (experiment_id) DO NOTHING RETURNING revision
@@ -30,6 +31,12 @@ _UPDATE = """
     UPDATE experiments
     SET revision = $2, state = $3, trial_of = $4, updated_at_ms = $5, body = $6
     WHERE experiment_id = $1 AND revision = $2 - 1 RETURNING revision
+"""
+
+
+_LOG = """
+    SELECT model, version, act, by, reason, occurred_at_ms FROM quarantine_log WHERE model = $1
+    ORDER BY entry_id DESC LIMIT $2
 """
 
 
@@ -79,6 +86,12 @@ class PostgresStore:
             )
         return None if body is None else Experiment.model_validate_json(body)
 
+    async def live(self) -> Sequence[Experiment]:
+        """Return all experiments that are live."""
+        with outages("reading live experiments"):
+            rows = await self._pool.fetch(_LIVE_BODIES, _LIVE)
+        return [Experiment.model_validate_json(row["body"]) for row in rows]
+
     async def live_count(self) -> int:
         """Return how many experiments are live."""
         with outages("counting experiments"):
@@ -86,12 +99,14 @@ class PostgresStore:
                 await self._pool.fetchval("SELECT count(*) FROM experiments WHERE state = ANY($1)", _LIVE)
             )
 
-    async def save(self, changes: Sequence[Change]) -> None:
+    async def save(self, changes: Sequence[Change], *, rules_revision: int | None = None) -> None:
         """Write all changes, their history and their events in one transaction."""
         try:
             with outages("saving an experiment"):
                 async with self._pool.acquire() as connection, connection.transaction():
-                    await _raise_revision(connection)
+                    revision = await _raise_revision(connection)
+                    if rules_revision not in (None, revision - 1):
+                        raise Conflict("the rules have changed meanwhile", next_step="read them again")
                     for change in changes:
                         await self._write(connection, change)
         except asyncpg.UniqueViolationError as error:
@@ -104,12 +119,19 @@ class PostgresStore:
             body = await self._pool.fetchval("SELECT body FROM models WHERE model = $1", model)
         return None if body is None else ModelRecord.model_validate_json(body)
 
-    async def save_model(self, record: ModelRecord) -> None:
-        """Write a record."""
+    async def save_model(self, record: ModelRecord, *, log: Sequence[QuarantineEntry] = ()) -> None:
+        """Write a record and its log."""
         with outages("saving a model"):
             async with self._pool.acquire() as connection, connection.transaction():
                 await _raise_revision(connection)
                 await _write_model(connection, record)
+                await _write_log(connection, log)
+
+    async def quarantine_log(self, model: str, *, limit: int) -> Sequence[QuarantineEntry]:
+        """Return the newest entries, oldest first."""
+        with outages("reading a log of quarantines"):
+            rows = await self._pool.fetch(_LOG, model, limit)
+        return [QuarantineEntry(**{**row, "act": QuarantineAct(row["act"])}) for row in rows[::-1]]
 
     async def models(self) -> Sequence[ModelRecord]:
         """Return what is known of every model."""
@@ -130,9 +152,7 @@ class PostgresStore:
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 revision = await connection.fetchval("SELECT revision FROM rules")
-                live = await connection.fetch(
-                    "SELECT body FROM experiments WHERE state = ANY($1) ORDER BY experiment_id", _LIVE
-                )
+                live = await connection.fetch(_LIVE_BODIES, _LIVE)
                 ended = await connection.fetch(
                     "SELECT body FROM experiments WHERE state = ANY($1)"
                     " ORDER BY updated_at_ms DESC, experiment_id LIMIT $2",
@@ -158,13 +178,23 @@ class PostgresStore:
         )
         if change.model is not None:
             await _write_model(connection, change.model)
+        await _write_log(connection, change.quarantine)
         for message in messages_of(change, self._clock):
             await enqueue(connection, message)
 
 
-async def _raise_revision(connection: Connection) -> None:
-    # The first statement of every write: writers queue up here, so that they meet no deadlock later.
-    await connection.execute("UPDATE rules SET revision = revision + 1")
+async def _raise_revision(connection: Connection) -> int:
+    # The first statement of every write: writers queue up here, so that they meet no deadlock later, and the
+    # number that comes back is that of the write before, whatever else was under way.
+    return int(await connection.fetchval("UPDATE rules SET revision = revision + 1 RETURNING revision"))
+
+
+async def _write_log(connection: Connection, log: Sequence[QuarantineEntry]) -> None:
+    await connection.executemany(
+        "INSERT INTO quarantine_log (model, version, act, by, reason, occurred_at_ms)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
+        [(each.model, each.version, each.act, each.by, each.reason, each.occurred_at_ms) for each in log],
+    )
 
 
 async def _write_experiment(connection: Connection, change: Change) -> None:

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.common.ids import derived_id
+from schemas.audience import Forced
 from schemas.experiments import Experiment, Rollback, Variant
+from services.assignment.domain.coverage import ExposedUnits
 from services.assignment.domain.model_record import ModelRecord
+from services.assignment.domain.quarantine import QuarantineEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,20 @@ class Order:
     """Of a promotion: the variant that takes over. May be left out where there is only one to choose."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Of a reallocation: the new weight of each variant."""
+    target: "CoverageTarget | None" = None
+    """Of a change of coverage: how much, and what becomes of exposed units."""
+    forced: tuple[Forced, ...] = ()
+    """Units that get a variant by name from now on; all others do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageTarget:
+    """How much of all traffic is to take part: the stage where a ramp sets it, else a share of all units."""
+
+    stage: int | None = None
+    coverage: float | None = None
+    exposed_units: ExposedUnits | None = None
+    """Needed where it becomes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,8 @@ class Change:
     rollback: Rollback | None = None
     model: ModelRecord | None = None
     """The model's record as it is from now on, where the change concerns it."""
+    quarantine: tuple[QuarantineEntry, ...] = ()
+    """What the change does to the model's quarantine, for its log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from itertools import pairwise
 
+from pydantic import JsonValue
+
 from libs.common.errors import Refused
 from schemas.experiments import ExperimentDefinition, ExperimentKind, Policy
+from trimtab.conditions import BadCondition, compile_condition
 
 MAX_DEFINITION_BYTES = 256_000
 """Every reader of `experiments` and every client carries it."""
@@ -29,11 +32,9 @@ def check_definition(definition: ExperimentDefinition) -> None:
             field="metrics",
             next_step=f"with {variants} variants name at most {MAX_COMPARISONS // variants} metrics",
         )
-    trial = definition.kind is ExperimentKind.CHAMPION_CHALLENGER
-    if trial and len(definition.variants) != TRIAL_VARIANTS:
-        raise Refused("a champion_challenger experiment has two variants", field="variants")
-    if trial and any(variant.model_version is None for variant in definition.variants):
-        raise Refused("each variant of a champion_challenger experiment names a version", field="variants")
+    _check_kind(definition)
+    _check_targeting(definition)
+    _check_payloads(definition)
     check_ramp(definition.policy)
 
 
@@ -44,3 +45,51 @@ def check_ramp(policy: Policy) -> None:
             raise Refused(
                 f"the stages' shares must grow: {after.share} follows {before.share}", field="policy.ramp"
             )
+
+
+def _check_kind(definition: ExperimentDefinition) -> None:
+    kind, versions = definition.kind, [each.model_version for each in definition.variants]
+    trial, shadow = kind is ExperimentKind.CHAMPION_CHALLENGER, kind is ExperimentKind.SHADOW
+    if trial and len(versions) != TRIAL_VARIANTS:
+        raise Refused("a champion_challenger experiment has two variants", field="variants")
+    if shadow and definition.model is None:
+        raise Refused("a shadow experiment names the model whose versions are asked", field="model")
+    if (trial or shadow) and None in versions:
+        raise Refused(f"each variant of a {kind} experiment names a version", field="variants")
+    if kind is ExperimentKind.FLAG and (definition.model is not None or any(versions)):
+        raise Refused(
+            "a flag has no model: nothing would be measured of it",
+            field="model" if definition.model is not None else "variants",
+            next_step="use kind ab or champion_challenger for model versions",
+        )
+    if definition.sticky and not definition.exposes:
+        raise Refused(f"nobody is exposed to a {kind}, so no unit is remembered", field="sticky")
+
+
+def _check_targeting(definition: ExperimentDefinition) -> None:
+    try:
+        compile_condition(definition.targeting)
+    except BadCondition as error:
+        raise Refused(f"targeting: {error}", field="targeting") from error
+
+
+def _check_payloads(definition: ExperimentDefinition) -> None:
+    """Raise Refused unless all payloads are of one JSON type, or there is none: a value has one type."""
+    kinds = {each.key: _json_type(each.payload) for each in definition.variants}
+    if len(set(kinds.values())) > 1:
+        found = ", ".join(f"{key}: {kind}" for key, kind in kinds.items())
+        raise Refused(
+            f"the variants' payloads must be of one JSON type ({found})",
+            field="variants",
+            next_step="give every variant a payload of the same type, or none",
+        )
+
+
+def _json_type(value: JsonValue) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return {str: "string", list: "array"}.get(type(value), "object")

@@ -1,5 +1,6 @@
 """What assignment remembers of a model: who serves, who waits for a trial, who may never serve again."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field
@@ -13,6 +14,9 @@ from services.assignment.domain.definitions import check_ramp
 
 MAX_QUARANTINED = 1_000
 MAX_FORMER = 100
+SHOWN = 10
+"""Of a list in an error."""
+LIFT = "train a new version, or POST /v1/models/{model}/quarantine/lift if a person answers for it"
 
 
 class TrialTemplate(Contract):
@@ -41,6 +45,8 @@ class ModelRecord(Contract):
     challenger: Key | None = None
     quarantined: Annotated[tuple[Key, ...], Field(strict=False)] = ()
     """Versions that were rolled back, here or as `models` says: never served, never tried."""
+    lifted: Annotated[tuple[Key, ...], Field(strict=False)] = ()
+    """Versions that a person took out of quarantine: whatever `models` says, until they are rolled back."""
     promoted: Key | None = None
     """Promoted here and not yet confirmed by `models`: serves already."""
     promoted_over: Annotated[tuple[Key, ...], Field(strict=False)] = ()
@@ -67,7 +73,7 @@ class ModelRecord(Contract):
         """
         if state.revision <= self.state_revision:
             return self
-        quarantined = _newest(self.quarantined, state.quarantined)
+        quarantined = _newest(self.quarantined, tuple(_apart(state.quarantined, self.lifted)))
         named = state.champion.version if state.champion else None
         champion = self.champion if named is None or named in quarantined else named
         # Until `models` names somebody else than before the promotion, it has not heard of it. A promotion
@@ -89,15 +95,38 @@ class ModelRecord(Contract):
         """Return the record with `version` as champion from now on. Raises Refused when it is quarantined."""
         if version in self.quarantined:
             raise Refused(
-                f"version {version} of {self.model} was rolled back and never serves again",
-                next_step="train a new version",
+                f"version {version} of {self.model} was rolled back and does not serve again",
+                next_step=LIFT,
             )
         over = tuple(each for each in (*self.promoted_over, self.champion, self.promoted) if each is not None)
         return self._next(promoted=version, promoted_over=_newest((), over))
 
     def quarantine(self, versions: tuple[str, ...]) -> Self:
-        """Return the record in which these versions may never serve again."""
-        return self._next(quarantined=_newest(self.quarantined, versions))
+        """Return the record in which these versions may not serve again until a person lifts that."""
+        lifted = tuple(_apart(self.lifted, versions))
+        return self._next(quarantined=_newest(self.quarantined, versions), lifted=lifted)
+
+    def lift(self, version: str) -> Self:
+        """Return the record in which `version` is out of quarantine. Raises Refused when it is not in it.
+
+        Who is champion stays: experiments may serve the version again, the model does not until it is
+        promoted or `models` names it.
+        """
+        if version not in self.quarantined:
+            known = ", ".join(self.quarantined[-SHOWN:])
+            raise Refused(
+                f"version {version} of {self.model} is not in quarantine",
+                field="version",
+                next_step=f"in quarantine: {known}" if known else "none is in quarantine",
+            )
+        return self._next(
+            quarantined=tuple(_apart(self.quarantined, (version,))),
+            lifted=_newest(self.lifted, (version,)),
+            promoted=None if self.promoted == version else self.promoted,
+            champion=self.serving if self.champion == version else self.champion,
+            promoted_over=tuple(_apart(self.promoted_over, (version,))),
+            former=tuple(_apart(self.former, (version,))),
+        )
 
     def with_champion(self, version: str) -> Self:
         """Return the record with a first champion, where `models` has named none."""
@@ -118,6 +147,10 @@ def _former(
     without = {None, champion, *quarantined}
     latest = dict.fromkeys(each for each in reversed(past) if each is not None and each not in without)
     return tuple(reversed(latest))[-MAX_FORMER:]
+
+
+def _apart(versions: tuple[str, ...], from_these: tuple[str, ...]) -> Iterator[str]:
+    return (each for each in versions if each not in from_these)
 
 
 def _newest(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:

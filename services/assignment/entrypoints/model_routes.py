@@ -2,16 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Field
 
 from libs.common.errors import NotFound
-from schemas.names import Key
+from schemas.names import Key, ShortText, Text
 from services.assignment.domain.model_record import ModelRecord, TrialTemplate
+from services.assignment.domain.quarantine import QuarantineEntry
 from services.assignment.entrypoints.bodies import body_of
+from services.assignment.handlers.lift_quarantine import lift_quarantine
 from services.assignment.handlers.open_trial import why_waiting
 from services.assignment.handlers.put_trial_template import put_trial_template
 from services.assignment.ports import Desk
+
+Limit = Annotated[int, Query(ge=1, le=1_000)]
 
 
 class ModelView(BaseModel):
@@ -28,7 +32,24 @@ class ModelView(BaseModel):
     waiting: str
     """Why the challenger gets no trial now; "" when nothing stands in its way."""
     quarantined: tuple[str, ...]
+    lifted: tuple[str, ...]
+    """Taken out of quarantine by a person, though `models` may still name them."""
     has_trial_template: bool
+
+
+class LiftInstruction(BaseModel):
+    """Which version may serve again, who says so, and why."""
+
+    version: Key
+    by: Annotated[ShortText, Field(min_length=1)]
+    reason: Annotated[Text, Field(min_length=1)]
+
+
+class QuarantineLog(BaseModel):
+    """Which versions were put in quarantine or taken out, oldest first."""
+
+    model: str
+    log: list[QuarantineEntry]
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -53,7 +74,21 @@ def routes(desk: Desk) -> APIRouter:
         await put_trial_template(desk, model, template)
         return await _view(desk, await _known(desk, model))
 
+    _quarantine(router, desk)
     return router
+
+
+def _quarantine(router: APIRouter, desk: Desk) -> None:
+    @router.get("/{model}/quarantine")
+    async def get_quarantine(model: Key, limit: Limit = 100) -> QuarantineLog:
+        log = await desk.store.quarantine_log((await _known(desk, model)).model, limit=limit)
+        return QuarantineLog(model=model, log=list(log))
+
+    @router.post("/{model}/quarantine/lift")
+    async def post_lift(model: Key, asked: LiftInstruction) -> ModelView:
+        await _known(desk, model)
+        await lift_quarantine(desk, model, asked.version, by=asked.by, reason=asked.reason)
+        return await _view(desk, await _known(desk, model))
 
 
 async def _known(desk: Desk, model: str) -> ModelRecord:
@@ -77,5 +112,6 @@ async def _view(desk: Desk, record: ModelRecord) -> ModelView:
         experiment_id=live.experiment_id if live else None,
         waiting=await why_waiting(desk, record.model),
         quarantined=record.quarantined,
+        lifted=record.lifted,
         has_trial_template=record.template is not None,
     )

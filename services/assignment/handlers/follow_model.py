@@ -1,9 +1,13 @@
 """Follow `models`: remember the champion, and try each new challenger once."""
 
 from schemas.versions import ModelState
+from services.assignment.domain.life import Note
+from services.assignment.domain.quarantine import QuarantineAct, entries
 from services.assignment.handlers.keep_trial import keep_trial
 from services.assignment.handlers.reading import record_of
 from services.assignment.ports import Desk
+
+SAID_BY = "models"
 
 
 async def follow_model(desk: Desk, state: ModelState) -> str:
@@ -16,5 +20,8 @@ async def follow_model(desk: Desk, state: ModelState) -> str:
     before = await record_of(desk.store, state.model)
     after = before.heard(state)
     if after is not before:
-        await desk.store.save_model(after)
+        fresh = (each for each in after.quarantined if each not in before.quarantined)
+        note = Note(SAID_BY, state.reason, desk.clock.now_ms())
+        log = entries(state.model, fresh, QuarantineAct.QUARANTINED, note)
+        await desk.store.save_model(after, log=log)
     return await keep_trial(desk, state.model)

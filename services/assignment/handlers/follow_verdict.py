@@ -10,6 +10,7 @@ from services.assignment.handlers.promote import promote
 from services.assignment.handlers.reallocate import reallocate
 from services.assignment.handlers.roll_back import roll_back
 from services.assignment.handlers.stop import stop
+from services.assignment.handlers.verify_rollback import verify_rollback
 from services.assignment.ports import Desk
 
 DECIDED_BY = "metrics"
@@ -20,6 +21,7 @@ _ACTIONS = {
     VerdictKind.ROLL_BACK: roll_back,
     VerdictKind.REALLOCATE: reallocate,
     VerdictKind.STOP: stop,
+    VerdictKind.VERIFY: verify_rollback,
 }
 
 
@@ -58,10 +60,13 @@ def why_ignored(experiment: Experiment | None, verdict: Verdict) -> str:
         return "there is no such experiment"
     if verdict.kind is VerdictKind.HOLD:
         return "hold: nothing to do"
-    if not experiment.live:
+    rolled_back = experiment.state is ExperimentState.ROLLED_BACK
+    if not experiment.live and not (rolled_back and verdict.kind is VerdictKind.VERIFY):
         return f"the experiment is {experiment.state}"
     if (verdict.revision, verdict.stage) != (experiment.revision, experiment.stage):
         return f"it is about revision {verdict.revision}; the experiment is at {experiment.revision}"
+    if verdict.kind is VerdictKind.VERIFY:
+        return "" if rolled_back else "there was no rollback"
     if verdict.kind is VerdictKind.ROLL_BACK:
         return "" if experiment.policy.automatic_rollback else "a person rolls this experiment back"
     if _asked_for(experiment, verdict.kind):

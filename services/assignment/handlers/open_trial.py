@@ -1,9 +1,12 @@
 """Open the trial of a model's challenger, as soon as everything for it is there."""
 
+from collections.abc import Sequence
+
 from libs.common.errors import Conflict, Refused
 from services.assignment.domain.change import Change
 from services.assignment.domain.life import Note, draft
 from services.assignment.domain.trial import trial_id, trial_of, why_no_trial
+from services.assignment.handlers.checked import save_checked
 from services.assignment.handlers.reading import record_of
 from services.assignment.handlers.start import started
 from services.assignment.ports import Desk
@@ -23,8 +26,12 @@ async def open_trial(desk: Desk, model: str) -> str:
         return why_not
     note = Note(DECIDED_BY, f"challenger {challenger} against champion {champion}", desk.clock.now_ms())
     first = Change(draft(trial_of(model, champion, challenger, template), note))
+
+    async def prepare() -> Sequence[Change]:
+        return [first, await started(desk, first.experiment, note)]
+
     try:
-        await desk.store.save([first, await started(desk, first.experiment, note)])
+        await save_checked(desk, prepare)
     except (Conflict, Refused) as error:
         # Conflict: somebody else was faster. Whoever ends a trial, or tells of the model, tries again.
         return error.message

@@ -1,27 +1,38 @@
 """Start an experiment: from now on units may meet its variants."""
 
+from collections.abc import Sequence
+
 from libs.common.errors import Conflict, Refused
 from schemas.experiments import Experiment, ExperimentKind
 from services.assignment.domain.change import Change, Order, challengers
 from services.assignment.domain.life import Note, Verb, change
-from services.assignment.domain.model_record import ModelRecord
+from services.assignment.domain.model_record import LIFT, ModelRecord
+from services.assignment.domain.neighbours import check_neighbours
+from services.assignment.handlers.checked import save_checked
 from services.assignment.handlers.reading import experiment_of, record_of
 from services.assignment.ports import MAX_LIVE, Desk
 
 
 async def start(desk: Desk, order: Order) -> Experiment:
     """Start a draft. Raises Refused when it may not run, Conflict while its model has another live trial."""
-    experiment = await experiment_of(desk.store, order.experiment_id)
-    one = await started(desk, experiment, Note(order.by, order.reason, desk.clock.now_ms()))
-    await desk.store.save([one])
-    return one.experiment
+
+    async def prepare() -> Sequence[Change]:
+        experiment = await experiment_of(desk.store, order.experiment_id)
+        return [await started(desk, experiment, Note(order.by, order.reason, desk.clock.now_ms()))]
+
+    return (await save_checked(desk, prepare))[-1].experiment
 
 
 async def started(desk: Desk, experiment: Experiment, note: Note) -> Change:
-    """Return the change that starts a draft, after every check; nothing is saved. Raises as `start` does."""
+    """Return the change that starts a draft, after every check; nothing is saved. Raises as `start` does.
+
+    To be called within `save_checked`: another start may be on its way.
+    """
     after = change(experiment, Verb.START, note)
     if await desk.store.live_count() >= MAX_LIVE:
         raise Refused(f"{MAX_LIVE} experiments are live, which is the limit", next_step="end one first")
+    if experiment.exclusion is not None or experiment.holdout is not None:
+        check_neighbours(experiment, await desk.store.live())
     if experiment.model is None:
         return Change(after)
     record = await record_of(desk.store, experiment.model)
@@ -41,9 +52,9 @@ def _check_quarantine(experiment: Experiment, record: ModelRecord) -> None:
     for variant in challengers(experiment):
         if variant.model_version in record.quarantined:
             raise Refused(
-                f"version {variant.model_version} of {record.model} was rolled back and never serves again",
+                f"version {variant.model_version} of {record.model} was rolled back and does not serve again",
                 field="variants",
-                next_step="train a new version",
+                next_step=LIFT,
             )
 
 

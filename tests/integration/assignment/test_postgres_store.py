@@ -40,7 +40,15 @@ class TestPostgresStore(StoreContract):
 
 
 @pytest.mark.parametrize(
-    "statement", ["UPDATE history SET body = '{}'", "DELETE FROM history", "TRUNCATE history"]
+    "statement",
+    [
+        "UPDATE history SET body = '{}'",
+        "DELETE FROM history",
+        "TRUNCATE history",
+        "UPDATE quarantine_log SET reason = 'another'",
+        "DELETE FROM quarantine_log",
+        "TRUNCATE quarantine_log",
+    ],
 )
 async def test_history_is_append_only(place: Place, pool: Pool, statement: str) -> None:
     """What happened cannot be changed or removed, not even by the service itself."""

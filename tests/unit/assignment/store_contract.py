@@ -9,12 +9,17 @@ from dataclasses import dataclass
 import pytest
 
 from libs.common.bus.ports import Message
-from libs.common.errors import Conflict
+from libs.common.clock import ManualClock
+from libs.common.errors import Conflict, Refused
+from schemas.audience import Exclusion
 from schemas.experiments import Experiment, ExperimentState, Rollback
-from services.assignment.domain.change import Change, rollback_of
+from services.assignment.domain.change import Change, Order, Past, rollback_of
 from services.assignment.domain.life import Note, Verb, change, draft
 from services.assignment.domain.model_record import ModelRecord
-from services.assignment.ports import Store
+from services.assignment.domain.quarantine import QuarantineAct, entries
+from services.assignment.handlers.create import create
+from services.assignment.handlers.start import start
+from services.assignment.ports import Desk, Store
 from tests.unit.assignment.make import NOW_MS, TEMPLATE, definition, trial
 
 NOTE = Note("ada", "because", NOW_MS)
@@ -76,6 +81,72 @@ class StoreContract:
         assert [each.verdict_id for each in past] == [None, None, f"verdict-{name}"]
         assert [each.experiment.revision for each in await place.store.history(name, limit=2)] == [2, 3]
         assert list(await place.store.history(fresh(), limit=2)) == []
+
+    async def test_history_only_grows(self, place: Place) -> None:
+        """What was told of a revision stays told: whatever is saved, refused or done to what was read, the
+        history of before is the beginning of the history of after."""
+        name = fresh()
+        now = await running(place.store, name)
+        told: list[Past] = []
+        for verb in (Verb.PAUSE, Verb.RESUME, Verb.ADVANCE, Verb.ROLL_BACK, Verb.VERIFY):
+            before, now = now, change(now, verb, NOTE)
+            await place.store.save([Change(now)])
+            for again in (now, before):
+                with pytest.raises(Conflict):
+                    await place.store.save([Change(again)])
+            past = list(await place.store.history(name, limit=100))
+            assert past[: len(told)] == told
+            assert past[-1].experiment == now
+            told = list(past)
+            past.clear()  # what was handed out is the reader's own
+        assert list(await place.store.history(name, limit=100)) == told
+
+    async def test_what_rests_on_older_rules_is_a_conflict(self, place: Place) -> None:
+        """What was checked against the rules at a revision is saved at that revision or not at all."""
+        name, other = fresh(), fresh()
+        checked = await place.store.rules_revision()
+        await place.store.save([Change(draft(definition(other), NOTE))], rules_revision=checked)
+        with pytest.raises(Conflict):
+            await place.store.save([Change(draft(definition(name), NOTE))], rules_revision=checked)
+        assert await place.store.find(name) is None
+        now = await place.store.rules_revision()
+        await place.store.save([Change(draft(definition(name), NOTE))], rules_revision=now)
+        assert await place.store.find(name) is not None
+
+    async def test_of_rivals_for_a_share_one_starts(self, place: Place) -> None:
+        """Of many starts at once whose shares of an exclusion group overlap, exactly one is started."""
+        clock, group = ManualClock(NOW_MS), fresh()
+        desk = Desk(place.store, clock)
+        names = [fresh() for _ in range(5)]
+        for name in names:
+            share = Exclusion(group=group, start=0.0, end=0.6)
+            await create(desk, definition(name, exclusion=share), by="ada")
+        answers = await asyncio.gather(
+            *(start(desk, Order(name, "ada", "race")) for name in names), return_exceptions=True
+        )
+        assert [isinstance(each, Experiment) for each in answers].count(True) == 1
+        assert all(isinstance(each, Experiment | Refused) for each in answers)
+        live = [each for each in await place.store.live() if each.experiment_id in names]
+        assert len(live) == 1
+
+    async def test_quarantine_is_logged_with_its_cause(self, place: Place) -> None:
+        """Entries are in a model's log together with the change that made them, or not at all."""
+        model, name = fresh(), fresh()
+        first, second = (
+            entries(model, (version,), act, NOTE)
+            for version, act in (("2", QuarantineAct.QUARANTINED), ("3", QuarantineAct.LIFTED))
+        )
+        record = ModelRecord(model=model).quarantine(("2",))
+        await place.store.save_model(record, log=first)
+        with pytest.raises(Conflict):
+            await place.store.save_model(record, log=first)
+        before = draft(definition(name), NOTE)
+        await place.store.save([Change(before, model=record.with_champion("1"), quarantine=second)])
+        with pytest.raises(Conflict):
+            await place.store.save([Change(before, quarantine=second)])
+        assert list(await place.store.quarantine_log(model, limit=10)) == [*first, *second]
+        assert list(await place.store.quarantine_log(model, limit=1)) == list(second)
+        assert list(await place.store.quarantine_log(fresh(), limit=1)) == []
 
     async def test_stale_change_is_a_conflict(self, place: Place) -> None:
         """A change that rests on an older revision is refused and leaves nothing behind."""
@@ -234,6 +305,7 @@ class StoreContract:
         snapshot = await place.store.snapshot()
         assert snapshot.revision == await place.store.rules_revision()
         assert running_now in snapshot.live
+        assert tuple(await place.store.live()) == snapshot.live
         assert {each.experiment_id for each in snapshot.live}.isdisjoint({ended, drafted})
         assert [each for each in snapshot.ended if each.experiment_id == ended] == [over]
         assert [each.champion for each in snapshot.models if each.model == model] == ["1"]

@@ -74,6 +74,68 @@ async def test_life_over_http(service: Service) -> None:
     assert history[-1]["changed_by"] == "ada"
 
 
+async def test_coverage_over_http(service: Service) -> None:
+    """Less coverage is 422 until it is said what becomes of exposed units; the history says how many there
+    were."""
+    await post(service, "/v1/experiments?start=true", definition())
+    path = "/v1/experiments/checkout/coverage"
+    assert (await post(service, path, BODY | {"stage": 2})).json()["coverage"] == 1.0
+    refused = await post(service, path, BODY | {"stage": 1})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "exposed_units")
+    kept = await post(service, path, BODY | {"stage": 1, "exposed_units": "keep"})
+    assert kept.status_code == 422
+    lowered = await post(service, path, BODY | {"stage": 1, "exposed_units": "to_control"})
+    assert (lowered.status_code, lowered.json()["coverage"]) == (200, 0.5)
+    history = (await service.http.get("/v1/experiments/checkout/history?limit=2")).json()["history"]
+    assert [each["lost_share"] for each in history] == [0.0, 0.25]
+    assert history[-1]["remembers_since"] == history[-1]["revision"]
+
+
+async def test_weights_over_http(service: Service) -> None:
+    """Weights by hand are taken for experiments that remember their units, and refused for others."""
+    body = BODY | {"weights": {"control": 1.0, "treatment": 3.0}}
+    await post(service, "/v1/experiments?start=true", definition(sticky=True))
+    await post(service, "/v1/experiments?start=true", definition("plain"))
+    answer = await post(service, "/v1/experiments/checkout/weights", body)
+    assert (answer.status_code, answer.json()["variants"][1]["weight"]) == (200, 3.0)
+    answer = await post(service, "/v1/experiments/plain/weights", body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "weights")
+    answer = await post(service, "/v1/experiments/checkout/weights", BODY | {"weights": {"control": 0.0}})
+    assert answer.status_code == 422
+
+
+async def test_forced_units_over_http(service: Service) -> None:
+    """Units are forced into a variant by name, do not count, and are released by the next list."""
+    await post(service, "/v1/experiments?start=true", definition())
+    path, ask = "/v1/experiments/checkout/forced", {"params": {"unit_id": "tester"}}
+    body = BODY | {"forced": [{"unit_id": "tester", "variant": "treatment"}]}
+    assert (await post(service, path, body)).status_code == 200
+    await service.http.get("/v1/rules")
+    answer = (await service.http.get("/v1/assignments/checkout", **ask)).json()
+    assert (answer["variant"], answer["reason"], answer["in_experiment"]) == ("treatment", "forced", False)
+    for bad in ([{"unit_id": "tester", "variant": "nobody"}], body["forced"] * 2):
+        refused = await post(service, path, BODY | {"forced": bad})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "forced")
+    assert (await post(service, path, BODY | {"forced": []})).json()["forced"] == []
+    await service.http.get("/v1/rules")
+    assert (await service.http.get("/v1/assignments/checkout", **ask)).json()["reason"] != "forced"
+
+
+async def test_quarantine_over_http(service: Service) -> None:
+    """A person lifts a quarantine by POST; the log tells of both."""
+    await post(service, "/v1/experiments?start=true", trial("digits-v2"))
+    await post(service, "/v1/experiments/digits-v2/rollback", BODY)
+    path = "/v1/models/digits/quarantine"
+    missing = await post(service, f"{path}/lift", BODY | {"version": "9"})
+    assert (missing.status_code, missing.json()["error"]["field"]) == (422, "version")
+    lifted = await post(service, f"{path}/lift", BODY | {"version": "2"})
+    assert (lifted.json()["quarantined"], lifted.json()["lifted"]) == ([], ["2"])
+    log = (await service.http.get(path)).json()["log"]
+    assert [(each["version"], each["act"]) for each in log] == [("2", "quarantined"), ("2", "lifted")]
+    nobody = await post(service, "/v1/models/nobody/quarantine/lift", BODY | {"version": "2"})
+    assert nobody.status_code == 404
+
+
 async def test_create_with_start(service: Service) -> None:
     """With start=true the experiment runs at once, and is listed among the running."""
     created = await post(service, "/v1/experiments?start=true", definition())

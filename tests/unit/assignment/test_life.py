@@ -34,11 +34,12 @@ def test_only_legal_changes_happen(state: ExperimentState, verb: Verb) -> None:
     origins, target = LEGAL[verb]
     if state in origins:
         after = change(experiment, verb, NOTE)
-        assert (after.state, after.revision) == (target, experiment.revision + 1)
+        assert (after.state, after.revision) == (target or state, experiment.revision + 1)
     else:
         with pytest.raises(Refused) as refusal:
             change(experiment, verb, NOTE)
-        assert all(each in refusal.value.next_step for each in legal_verbs(state))
+        told = refusal.value.next_step
+        assert "ended" in told if state in ENDED else all(each in told for each in legal_verbs(state))
 
 
 @pytest.mark.parametrize("state", sorted(LIVE_STATES))
@@ -49,8 +50,28 @@ def test_rollback_is_legal_from_every_live_state(state: ExperimentState) -> None
 
 @pytest.mark.parametrize("state", sorted(ENDED))
 def test_what_has_ended_stays_ended(state: ExperimentState) -> None:
-    """From an ended state nothing is legal."""
-    assert legal_verbs(state) == ()
+    """From an ended state nothing is legal, but that a rollback is verified."""
+    assert legal_verbs(state) == ((Verb.VERIFY,) if state is ExperimentState.ROLLED_BACK else ())
+
+
+def test_a_rollback_is_verified_once() -> None:
+    """The second phase of a rollback keeps the state and the time of its end, and comes once."""
+    running = change(draft(definition(), NOTE), Verb.START, NOTE)
+    ended = change(running, Verb.ROLL_BACK, Note("metrics", "harm", NOW_MS + 5))
+    verified = change(ended, Verb.VERIFY, Note("metrics", "nobody meets it", NOW_MS + 9))
+    assert (verified.state, verified.revision) == (ExperimentState.ROLLED_BACK, ended.revision + 1)
+    assert (verified.ended_at_ms, verified.verified_at_ms) == (NOW_MS + 5, NOW_MS + 9)
+    with pytest.raises(Refused, match="verified before"):
+        change(verified, Verb.VERIFY, NOTE)
+
+
+def test_going_on_never_covers_less() -> None:
+    """Where weights were changed by hand so that a stage asks for less, what is covered stays covered."""
+    running = change(draft(definition(sticky=True), NOTE), Verb.START, NOTE)
+    control, treatment = running.variants
+    weights = (control, treatment.model_copy(update={"weight": 99.0}))
+    ahead = change(running.model_copy(update={"variants": weights, "coverage": 0.9}), Verb.ADVANCE, NOTE)
+    assert (ahead.stage, ahead.coverage) == (1, 0.9)
 
 
 def test_start_and_end_are_timed() -> None:
@@ -103,7 +124,7 @@ def test_any_sequence_keeps_the_laws(verbs: list[Verb]) -> None:
             experiment = change(experiment, verb, NOTE)
         except Refused:
             continue
-        assert before.state not in ENDED
+        assert before.state not in ENDED or verb is Verb.VERIFY
         assert experiment.revision == before.revision + 1
         assert experiment.coverage >= before.coverage
         assert experiment.stage <= last_stage(experiment)

@@ -47,7 +47,7 @@ async def test_only_a_running_bandit_is_reallocated() -> None:
     await create(place, definition(**BANDIT), by="ada", start=True)
     paused = await pause(place, order())
     assert "paused" in await follow_verdict(place, verdict(paused, VerdictKind.REALLOCATE, weights=WEIGHTS))
-    with pytest.raises(Refused, match="no bandit"):
+    with pytest.raises(Refused, match="would move them"):
         await reallocate(place, order("plain", weights=WEIGHTS))
 
 

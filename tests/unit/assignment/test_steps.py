@@ -90,7 +90,7 @@ async def test_version_that_control_carries_is_not_quarantined() -> None:
     """Where a variant differs by its payload only, rolling it back leaves the shared version in service."""
     place = desk()
     variants = (
-        Variant(key="control", model_version="1"),
+        Variant(key="control", model_version="1", payload=1),
         Variant(key="treatment", model_version="1", payload=2),
     )
     await create(place, definition(model="digits", variants=variants), by="ada", start=True)

@@ -5,15 +5,20 @@ from typing import Any
 import pytest
 
 from schemas.experiments import Experiment, Policy, VerdictKind
+from services.assignment.domain.change import CoverageTarget
+from services.assignment.domain.coverage import ExposedUnits
 from services.assignment.handlers.advance import advance
+from services.assignment.handlers.change_coverage import change_coverage
 from services.assignment.handlers.create import create
 from services.assignment.handlers.follow_verdict import follow_verdict
 from services.assignment.handlers.pause import pause
 from services.assignment.handlers.put_trial_template import put_trial_template
+from services.assignment.handlers.stop import stop
 from services.assignment.ports import Desk
 from tests.unit.assignment.make import RAMP, TEMPLATE, definition, desk, order, store_of, trial, verdict
 
 ADVANCE, PROMOTE, ROLL_BACK = VerdictKind.ADVANCE, VerdictKind.PROMOTE, VerdictKind.ROLL_BACK
+VERIFY = VerdictKind.VERIFY
 
 
 async def running(place: Desk, **fields: Any) -> Experiment:
@@ -127,6 +132,70 @@ async def test_change_in_between_is_looked_at_again(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(store, "save", slow)
     assert "revision" in await follow_verdict(place, verdict(experiment, ADVANCE))
     assert (await found(place)).state == "paused"
+
+
+async def test_verified_rollback_is_noted_once() -> None:
+    """The verdict that a rollback is in force sets when it was verified, once; the state stays as it is."""
+    place = desk()
+    experiment = await running(place)
+    assert "no rollback" in await follow_verdict(place, verdict(experiment, VERIFY))
+    assert await follow_verdict(place, verdict(experiment, ROLL_BACK)) == ""
+    over = await found(place)
+    assert over.verified_at_ms is None
+    advice = verdict(over, VERIFY, variant="control")
+    assert await follow_verdict(place, advice) == ""
+    verified = await found(place)
+    assert (verified.state, verified.verified_at_ms) == ("rolled_back", place.clock.now_ms())
+    assert (verified.ended_at_ms, verified.revision) == (over.ended_at_ms, over.revision + 1)
+    assert "revision" in await follow_verdict(place, advice)
+    assert "verified before" in await follow_verdict(place, verdict(verified, VERIFY, verdict_id="another"))
+    assert await found(place) == verified
+
+
+async def test_what_ended_otherwise_is_not_verified() -> None:
+    """Only a rollback has a second phase."""
+    place = desk()
+    await running(place)
+    stopped = await stop(place, order())
+    assert "stopped" in await follow_verdict(place, verdict(stopped, VERIFY))
+    assert await found(place) == stopped
+
+
+@pytest.mark.parametrize("stage", range(len(RAMP)))
+@pytest.mark.parametrize("paused", [False, True])
+async def test_rollback_is_followed_at_every_stage(stage: int, paused: bool) -> None:
+    """Harm ends an experiment at any stage, running or paused."""
+    place = desk()
+    await running(place)
+    for _ in range(stage):
+        await advance(place, order())
+    if paused:
+        await pause(place, order())
+    assert await follow_verdict(place, verdict(await found(place), ROLL_BACK)) == ""
+    assert (await found(place)).state == "rolled_back"
+
+
+async def test_advance_by_hand_needs_no_evidence_and_spoils_what_there_was() -> None:
+    """A person may go on at once; evidence that was gathered at the stage before is stale then."""
+    place = desk()
+    before = await running(place)
+    assert (await advance(place, order())).stage == 1
+    assert "it is about revision" in await follow_verdict(place, verdict(before, ADVANCE))
+    assert "it is about revision" in await follow_verdict(
+        place, verdict(await found(place), ADVANCE, stage=0)
+    )
+    assert (await found(place)).stage == 1
+
+
+async def test_evidence_of_before_a_retreat_is_stale() -> None:
+    """Back at an earlier stage, advice that was given on a later one moves nobody."""
+    place = desk()
+    await running(place)
+    late = verdict(await advance(place, order()), ADVANCE)
+    target = CoverageTarget(stage=0, exposed_units=ExposedUnits.TO_CONTROL)
+    await change_coverage(place, order(target=target))
+    assert "it is about revision" in await follow_verdict(place, late)
+    assert (await found(place)).stage == 0
 
 
 async def test_rollback_of_a_trial_leaves_the_next_waiting_for_models() -> None:

@@ -159,6 +159,9 @@ async def test_commands_are_passed_on_to_assignment(place: Place) -> None:
     assert answer.json()["path"] == "/v1/experiments"
     assert answer.json()["query"] == {"start": "true"}
     assert (await place.http.post("/v1/experiments/e/rollback", json={})).status_code == 201
+    assert (await place.http.post("/v1/experiments/e/coverage", json={})).status_code == 201
+    assert (await place.http.get("/v1/models/m/quarantine")).json()["method"] == "GET"
+    assert (await place.http.post("/v1/models/m/quarantine/lift", json={})).json()["method"] == "POST"
     assert (await place.http.put("/v1/models/m/trial-template", json={})).json()["method"] == "PUT"
     assert (await place.http.post("/v1/experiments/e/explode", json={})).status_code == 422
 
