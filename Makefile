@@ -8,7 +8,7 @@ LOCKS := requirements/installer.txt requirements/all.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status audit bench measure laws simulate test unit coverage lint types architecture check schemas lock clean
+.PHONY: help install demo up down status audit bench measure assign ofrep ramp laws simulate test unit coverage lint types architecture check schemas lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -47,6 +47,15 @@ bench: install ## ingest beside its peers on one core each, with the limit and a
 
 measure: install ## memory, restart, pauses, latency, poison, workers (ARGS="--only memory --scale 0.1")
 	@$(BIN)/python -m benchmarks.measure $(ARGS)
+
+assign: install ## local assignment beside GrowthBook's and OpenFeature's in-memory evaluation
+	@$(BIN)/python -m benchmarks.assign $(ARGS)
+
+ofrep: install ## remote evaluation with its exposure acknowledged, beside a bare endpoint (ARGS="--seconds 5")
+	@$(BIN)/python -m benchmarks.ofrep $(ARGS)
+
+ramp: install ## a ramp from 10 to 100 % under load: nobody moves (ARGS="--minutes 1")
+	@$(BIN)/python -m benchmarks.ramp $(ARGS)
 
 laws: install ## the laws of exact streaming, with the examples tried
 	@$(BIN)/python -m benchmarks.laws $(ARGS)

@@ -15,7 +15,9 @@ from services.gateway.handlers.request_retraining import (
 )
 from services.gateway.ports import Assignment
 
-Verb = Annotated[str, Path(pattern="^(start|pause|resume|stop|promote|rollback|advance|coverage|weights|forced)$")]
+Verb = Annotated[
+    str, Path(pattern="^(start|pause|resume|stop|promote|rollback|advance|coverage|weights|forced)$")
+]
 
 
 class RetrainingBody(BaseModel):

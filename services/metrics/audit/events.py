@@ -21,6 +21,8 @@ class Met(NamedTuple):
     unit_id: str
     variant: str
     attributes: Mapping[str, Attribute]
+    seen_ms: int = 0
+    """`at_ms`, or when the record was written where that is earlier."""
 
 
 class Did(NamedTuple):
@@ -67,7 +69,9 @@ def met(record: Record, experiment: Experiment) -> Met | None:
         for each in experiment.breakdowns
         if each.attribute in event.attributes
     }
-    return Met(record.offset, event.event_id, event.occurred_at_ms, event.unit_id, event.variant, wanted)
+    at_ms = event.occurred_at_ms
+    seen_ms = min(at_ms, record.timestamp_ms)
+    return Met(record.offset, event.event_id, at_ms, event.unit_id, event.variant, wanted, seen_ms)
 
 
 def did(record: Record) -> Did | None:

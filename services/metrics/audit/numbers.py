@@ -29,6 +29,11 @@ def of_variant(variant: str, number: str) -> Place:
     return (VARIANT, variant, number)
 
 
+def of_last_exposed(variant: str) -> Place:
+    """Return the place of when the latest exposure to a variant happened."""
+    return ("last_exposed_ms", variant)
+
+
 def of_metric(metric: str, variant: str, number: str) -> Place:
     """Return the place of a metric's sum in a variant."""
     return (METRIC, metric, VARIANT, variant, number)

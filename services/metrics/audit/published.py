@@ -19,6 +19,7 @@ from services.metrics.audit.numbers import (
     Segment,
     of_bin,
     of_hour,
+    of_last_exposed,
     of_metric,
     of_variant,
 )
@@ -130,7 +131,10 @@ def _of_experiment(row: Row) -> Columns:
 
 
 def _of_variant(row: Row) -> Columns:
-    return ((of_variant(str(row["variant"]), name), name) for name in COUNTS)
+    variant = str(row["variant"])
+    yield of_last_exposed(variant), "last_exposed_ms"
+    for name in COUNTS:
+        yield of_variant(variant, name), name
 
 
 def _of_metric(row: Row) -> Columns:

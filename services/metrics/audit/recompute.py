@@ -8,6 +8,7 @@ The rules, which ingest keeps too:
   xxh3 of the event id, then the smallest event id.
 * A unit seen in two variants is counted in `multi_variant_units` and left out of both samples; its
   exposures stay where they were. The first `MAX_EXPOSURES` distinct ones of a unit to a variant count.
+* The latest exposure to a variant is that of the latest event time, of none later than its record.
 * Of a unit's conversions the `MAX_CONVERSIONS` earliest by event time, then xxh3 of the id, are kept. One
   counts for a metric when it has its name and happened from the first exposure to `window_ms` later.
 * Values are whole numbers of millionths, rounded half to even.
@@ -36,6 +37,7 @@ from services.metrics.audit.numbers import (
     Segment,
     of_bin,
     of_hour,
+    of_last_exposed,
     of_metric,
     of_variant,
 )
@@ -130,6 +132,8 @@ def _order(each: Met | Did) -> tuple[int, int, str]:
 def _count_exposures(numbers: Recount, met: Sequence[Met]) -> None:
     counted: Counter[str] = Counter()
     for each in met:
+        last = of_last_exposed(each.variant)
+        numbers[last] = max(numbers[last], each.seen_ms)
         counted[each.variant] += 1
         if counted[each.variant] > MAX_EXPOSURES:
             continue

@@ -60,7 +60,7 @@ class Table:
         return self.n * sum(np.dtype(kind).itemsize for kind in self.types.values())
 
     def fill(self, columns: dict[str, npt.NDArray[Any]]) -> None:
-        """Take these columns, which are equally long, as the whole table; they are the table's from now on."""
+        """Take these columns, which are equally long, as the whole table; they are the table's own then."""
         self.n = len(next(iter(columns.values())))
         for name, kind in self.types.items():
             column = columns[name]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from schemas.experiments import Experiment, ExperimentState, VerdictKind
 from services.metrics.domain.memory import RatioMemory
-from services.metrics.domain.ratio import SETTLE_MS
 from services.metrics.domain.situation import Advice
 from services.metrics.domain.totals import ExperimentTotals
 
@@ -84,7 +83,7 @@ def find_leaks(
     """
     if experiment.live:
         lost = {each.key for each in experiment.variants if each.weight <= 0}
-        since_ms = ratio.settles_at_ms - SETTLE_MS + watch.grace_ms if ratio.settles_at_ms else 0
+        since_ms = ratio.weights_since_ms + watch.grace_ms if ratio.weights_since_ms else 0
         units = {
             key: max(0, each.units - ratio.units_at_weights.get(key, 0))
             for key, each in totals.variants.items()

@@ -37,6 +37,8 @@ class RatioMemory(msgspec.Struct, frozen=True):
     """Until event time is here, units that come are not tested: clients may still follow the old weights."""
     reweighted: bool = False
     """The weights are not those that the experiment began with."""
+    weights_since_ms: int = 0
+    """When these weights began, as far as is known; 0: when the experiment was made."""
 
 
 class LookMemory(msgspec.Struct, frozen=True):

@@ -46,11 +46,11 @@ def check_ratio(
     at these weights from `grace_ms` after they changed on.
     """
     weights = {each.key: each.weight for each in experiment.variants}
-    memory = before or RatioMemory(weights, {}, stage=experiment.stage)
+    memory = before or _first_period(experiment, weights)
     if (memory.weights, memory.stage) != (weights, experiment.stage):
         memory = _next_period(memory, weights, experiment, totals)
     event_ms = min(totals.latest_ms, now_ms)
-    if event_ms < memory.settles_at_ms - SETTLE_MS + grace_ms:
+    if event_ms < memory.weights_since_ms + grace_ms:
         memory = msgspec.structs.replace(memory, units_at_weights=_units(totals))
     if event_ms < memory.settles_at_ms:
         memory = msgspec.structs.replace(memory, units_before=_units(totals))
@@ -80,6 +80,12 @@ def _units(totals: ExperimentTotals) -> Units:
     return {key: each.units for key, each in totals.variants.items()}
 
 
+def _first_period(experiment: Experiment, weights: dict[str, float]) -> RatioMemory:
+    """A judge that comes late does not know since when these are the weights: since the last change, then."""
+    since_ms = 0 if experiment.revision == 1 else experiment.updated_at_ms
+    return RatioMemory(weights, {}, stage=experiment.stage, weights_since_ms=since_ms)
+
+
 def _next_period(
     memory: RatioMemory, weights: dict[str, float], experiment: Experiment, totals: ExperimentTotals
 ) -> RatioMemory:
@@ -96,4 +102,5 @@ def _next_period(
         units_at_weights=memory.units_at_weights if same else units,
         settles_at_ms=memory.settles_at_ms if same else experiment.updated_at_ms + SETTLE_MS,
         reweighted=memory.reweighted or (not same and any(units.values())),
+        weights_since_ms=memory.weights_since_ms if same else experiment.updated_at_ms,
     )

@@ -197,7 +197,7 @@ async def test_errors_say_what_to_do(service: Service) -> None:
     assert (await post(service, "/v1/experiments", definition())).status_code == 409
     illegal = await post(service, "/v1/experiments/checkout/rollback", BODY)
     assert illegal.status_code == 422
-    assert illegal.json()["error"]["next_step"] == "legal now: start, stop"
+    assert illegal.json()["error"]["next_step"] == "legal now: start, stop, force"
     silent = await post(service, "/v1/experiments/checkout/start", {"by": "ada"})
     assert (silent.status_code, silent.json()["error"]["field"]) == (422, "reason")
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 
 from libs.common.clock import ManualClock
 from libs.common.errors import Conflict, Refused
-from schemas.audience import Exclusion
+from schemas.audience import Exclusion, Forced
 from schemas.experiments import (
     Experiment,
     ExperimentDefinition,
@@ -32,6 +32,7 @@ from services.assignment.handlers.change_coverage import change_coverage
 from services.assignment.handlers.create import create
 from services.assignment.handlers.follow_model import follow_model
 from services.assignment.handlers.follow_verdict import follow_verdict
+from services.assignment.handlers.force_units import force_units
 from services.assignment.handlers.lift_quarantine import lift_quarantine
 from services.assignment.handlers.pause import pause
 from services.assignment.handlers.promote import promote
@@ -166,6 +167,14 @@ class Life(RuleBasedStateMachine):
         """Other weights by hand, where units are remembered."""
         weights = {"control": 1.0, "treatment": weight}
         self._try(lambda: reallocate(self.desk, Order(name, "ada", "because", weights=weights)))
+
+    @rule(name=experiments, units=st.sets(st.sampled_from(UNITS[:5]), max_size=2))
+    def force(self, name: str, units: set[str]) -> None:
+        """Units get a variant by name, others are released."""
+        forced = tuple(
+            Forced(unit_id=each, variant=self._find(name).variants[-1].key) for each in sorted(units)
+        )
+        self._try(lambda: force_units(self.desk, Order(name, "ada", "because", forced=forced)), moves=True)
 
     @rule(name=experiments, kind=st.sampled_from(VerdictKind), behind=st.sampled_from([0, 0, 0, 1]))
     def advise(self, name: str, kind: VerdictKind, behind: int) -> None:

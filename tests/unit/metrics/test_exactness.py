@@ -18,6 +18,7 @@ from services.metrics.audit.numbers import (
     Segment,
     of_bin,
     of_hour,
+    of_last_exposed,
     of_metric,
     of_variant,
 )
@@ -112,6 +113,7 @@ def published(rows: Iterable[ExperimentRow], numbers: Recount) -> Recount:
         for each in row.variants:
             for name in ("units", "exposures", "conversions"):
                 numbers[of_variant(each.variant, name)] = getattr(each, name)
+            numbers[of_last_exposed(each.variant)] = each.last_exposed_ms
         for hour in row.hours:
             for name in ("units", "exposures", "conversions"):
                 numbers[of_hour(hour.hour_ms, hour.variant, name)] = getattr(hour, name)
@@ -143,7 +145,15 @@ def rewrite_sketch(metric: MetricRow, numbers: Recount) -> None:
 def recount(events: Sequence[Event]) -> dict[object, int]:
     """Return what the audit finds, without zeros."""
     met = [
-        Met(n, e.event_id, e.occurred_at_ms, e.unit_id, e.variant, e.attributes)
+        Met(
+            n,
+            e.event_id,
+            e.occurred_at_ms,
+            e.unit_id,
+            e.variant,
+            e.attributes,
+            min(e.occurred_at_ms, T0),
+        )
         for n, e in enumerate(events)
         if isinstance(e, Exposure)
     ]

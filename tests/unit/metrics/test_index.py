@@ -78,7 +78,7 @@ def test_rebuilt_is_the_same(batches: list[int], seed: int) -> None:
 
 
 def test_growth_is_spread_over_calls() -> None:
-    """When the slots grow, both old and new ones answer for a while, and the old ones go without more rows."""
+    """When the slots grow, old and new ones answer for a while, and the old ones go without more rows."""
     book = Book(1)
     while not len(book.index._before):
         book.add(400)

@@ -21,6 +21,7 @@ from services.metrics.domain.log_marks import LogMark, LogMarks
 from services.metrics.domain.memory import JudgeMemory
 from services.metrics.domain.partition import MetricsPartition, MetricsPartitions
 from services.metrics.domain.totals import ExperimentTotals, VariantTotals
+from services.metrics.handlers.judge import judge
 from services.metrics.handlers.judge_due import JudgeDue
 from services.metrics.handlers.watch_log import WatchLog
 from tests.unit.metrics.events import T0, exposure, record
@@ -145,6 +146,25 @@ def test_a_weight_of_0_leaks_by_event_time_after_the_grace_and_not_a_minute_late
     assert [life.look(late_but_old).alerts for _ in range(2)] == [(), ()]
     leaking = life.look(met(a=9 * END_MS, b=LATE_MS, c=9 * END_MS), now_ms=LATE_MS)
     assert [each.cause for each in leaking.alerts] == ["leak"]
+
+
+def test_a_judge_that_comes_late_takes_no_old_exposure_for_a_leak() -> None:
+    """Without a memory it counts from the last change on: what happened before may have been in order."""
+    variants = (Variant(key="a"), Variant(key="b", weight=0), Variant(key="c"))
+    changed = {"revision": 5, "updated_at_ms": T0 + END_MS}
+    life = Life(running().model_copy(update={"variants": variants, **changed}))
+    assert life.look(met(a=END_MS, b=IN_TIME_MS, c=END_MS)).alerts == ()
+    assert [each.cause for each in life.look(met(a=END_MS, b=LATE_MS, c=END_MS)).alerts] == ["leak"]
+
+
+def test_a_result_that_was_refused_stays_an_alert_while_only_time_passes() -> None:
+    """No result is offered then, so nobody knows whether it would be taken now."""
+    life = Life(running(variants=(Variant(key="a"), Variant(key="b", weight=0))))
+    refused = judge(Case(life.experiment, met(a=0, b=1), life.memory), T0, refusal="too large")
+    life.memory = refused.memory
+    assert {each.cause for each in refused.alerts} == {"leak", "result-refused"}
+    assert life.look(met(a=0, b=1), fresh=False).alerts == ()
+    assert [each.cause for each in life.look(met(a=0, b=1)).alerts] == ["result-refused"]
 
 
 class Line:

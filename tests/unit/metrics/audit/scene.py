@@ -10,7 +10,16 @@ from schemas.experiments import Breakdown, Experiment, ExperimentState, Metric, 
 from schemas.facts import Conversion, Exposure
 from schemas.results import Result, Summary, VariantCount
 from services.metrics.audit.check import Audit, audit
-from services.metrics.audit.numbers import Number, Place, Segment, of_bin, of_hour, of_metric, of_variant
+from services.metrics.audit.numbers import (
+    Number,
+    Place,
+    Segment,
+    of_bin,
+    of_hour,
+    of_last_exposed,
+    of_metric,
+    of_variant,
+)
 from services.metrics.audit.published import Published
 from services.metrics.domain.definitions import Definitions
 from services.metrics.domain.partition import MetricsPartitions
@@ -138,6 +147,7 @@ def numbers_of_row(row: ExperimentRow) -> dict[Place, Number]:
     }
     for each in row.variants:
         found |= named(of_variant, [each.variant], each, ("units", "exposures", "conversions"))
+        found[of_last_exposed(each.variant)] = each.last_exposed_ms
     for each in row.hours:
         found |= named(of_hour, [each.hour_ms, each.variant], each, ("units", "exposures", "conversions"))
     for each in row.metrics:
