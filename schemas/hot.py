@@ -125,6 +125,8 @@ _has_control = re.compile(r"[\x00-\x1f\x7f]").search
 _BROKEN = (DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 MAX_REASON_CHARS = 500
+_PIECE = 256
+"""So many values are looked at in one go: more would not stay in the processor's cache."""
 
 
 def decode_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> list[AnyHotFact | str]:
@@ -165,10 +167,12 @@ def without(things: Sequence[T], places: Sequence[int]) -> Sequence[T]:
 
 def _all_good(topic: str, facts: Sequence[AnyHotFact], values: Sequence[bytes], now_ms: int) -> bool:
     """Return True when the batch as a whole shows that every record is good; False: look at each."""
-    joined = b"".join(values)
+    pieces = [b"".join(values[start : start + _PIECE]) for start in range(0, len(values), _PIECE)]
     return (
-        _is_text(joined)  # of the whole is of each: every value starts and ends with ASCII
-        and (not _may_hold_controls(joined) or not _has_control("".join(chain(*map(_names, facts)))))
+        all(map(_is_text, pieces))  # of the whole is of each: every value starts and ends with ASCII
+        and (
+            not any(map(_may_hold_controls, pieces)) or not _has_control("".join(chain(*map(_names, facts))))
+        )
         and max(map(_time, facts), default=0) <= now_ms + MAX_AHEAD_MS
         and all(all(map(_is_key, set(map(key, facts)))) for key in _KEYS[topic])
     )

@@ -2,7 +2,7 @@
 
 Every integral runs over the log-odds of the narrower distribution, whose nodes see the wider one as a smooth
 curve. Where both arms have ten conversions and ten misses the density is nearly normal there, and the
-trapezoidal rule with two nodes a standard deviation is exact to 1e-10: its error falls with
+trapezoidal rule with five nodes to two standard deviations is exact to 1e-10: its error falls with
 exp(-(pi sd / step)^2). Elsewhere the nodes are Gauss-Legendre's, several times as many.
 
 Quantiles of even arms are correct to 1e-5 of their spread (to 1e-3 beyond the millionth part), and to a
@@ -24,7 +24,7 @@ from libs.statistics.posteriors import RatePosterior, nodes
 
 Floats = NDArray[np.float64]
 
-_STEP: Final = 0.5
+_STEP: Final = 0.4
 _LOSS_STEP: Final = 0.65
 """In standard deviations of the log-odds..."""
 _LARGEST_STEP: Final = 0.3
@@ -36,7 +36,7 @@ _EDGE: Final = 1e-10
 """Where so large a part of the peak is at an edge, arms hardly meet: what a window leaves out matters."""
 _MAX_NODES: Final = 250
 _MAX_STEPS: Final = 100
-_NEAR_EVEN: Final = 1e-3
+_NEAR_EVEN: Final = 3e-4
 _NEAR: Final = 1e-5
 """In spreads: after a step so small the next one would be about its square."""
 _NEAR_SCORE: Final = 0.1

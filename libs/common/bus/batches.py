@@ -4,8 +4,9 @@ An object for every record costs as much as reading it from the wire. A batch ha
 `Record` only of those that somebody asks for: of the few that are poison.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple, Protocol, overload
 
 from libs.common.bus.ports import Record
@@ -43,6 +44,10 @@ class _Plain(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
+_value: Callable[[Raw], bytes | None] = attrgetter("value")
+_timestamp: Callable[[Raw], int] = attrgetter("timestamp")
+
+
 class Batch(Sequence[Record]):
     """Records of one partition in offset order; a slice of it is a batch."""
 
@@ -64,12 +69,12 @@ class Batch(Sequence[Record]):
     @cached_property
     def values(self) -> list[bytes | None]:
         """The values, in order."""
-        return [each.value for each in self._raw]
+        return list(map(_value, self._raw))
 
     @cached_property
     def timestamps_ms(self) -> list[int]:
         """The time stamps of the records, in order; they need not rise."""
-        return [each.timestamp for each in self._raw]
+        return list(map(_timestamp, self._raw))
 
     @property
     def first_offset(self) -> int:

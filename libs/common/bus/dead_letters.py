@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import zstandard
 from msgspec import json
 
 from libs.common.bus.control import cloud_event_headers
@@ -23,6 +24,8 @@ TOPIC = "dead-letters"
 MAX_VALUE_BYTES = 512 * 1024
 MAX_KEY_BYTES = 1_024
 MAX_REASON_CHARS = 2_000
+COMPRESSED_FROM_BYTES = 1_024
+"""Larger values are compressed: they are what dead letters take room and time by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +187,13 @@ def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Me
     """Return the message that keeps `record`: the original key as key, and a JSON value.
 
     Of a value above 512 KiB the first 512 KiB are kept, with the full length and the SHA-256 of the whole;
-    the rest is still in the log at the place named, as long as retention lasts.
+    the rest is still in the log at the place named, as long as retention lasts. Values above 1 KiB are
+    compressed (`value_compression` "zstd") before they become Base64.
     """
     return _Envelopes(source, clock.now_ms()).letter(record, reason)
+
+
+_compressor = zstandard.ZstdCompressor(level=1)
 
 
 class _Envelopes:
@@ -202,6 +209,10 @@ class _Envelopes:
         value = record.value
         letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, self._source)
         truncated = value is not None and len(value) > MAX_VALUE_BYTES
+        kept = None if value is None else value[:MAX_VALUE_BYTES]
+        compressed = kept is not None and len(kept) > COMPRESSED_FROM_BYTES
+        if kept is not None and compressed:
+            kept = _compressor.compress(kept)
         key = (record.key or b"")[:MAX_KEY_BYTES]
         body = {
             "type": "dead_letter",
@@ -214,7 +225,8 @@ class _Envelopes:
             "source": self._source,
             "reason": reason[:MAX_REASON_CHARS],
             "key_base64": _base64(key),
-            "value_base64": None if value is None else _base64(value[:MAX_VALUE_BYTES]),
+            "value_base64": None if kept is None else _base64(kept),
+            "value_compression": "zstd" if compressed else None,
             "value_bytes": None if value is None else len(value),
             # Of a value that is here as a whole it would say nothing new, and cost as much as all the rest.
             "value_sha256": hashlib.sha256(value).hexdigest() if value is not None and truncated else None,

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from libs.common.errors import Refused
 from schemas.event import Contract
-from schemas.experiments import Metric, Policy
+from schemas.experiments import Hashing, Metric, Policy
 from schemas.names import Count, Key
 from schemas.versions import ModelState
 from services.assignment.domain.definitions import check_ramp
@@ -24,6 +24,8 @@ class TrialTemplate(Contract):
 
     metrics: Annotated[tuple[Metric, ...], Field(strict=False, min_length=1, max_length=50)]
     policy: Policy = Field(default_factory=Policy)
+    hashing: Hashing = Hashing.TRIMTAB
+    """`growthbook_v2` where GrowthBook's SDKs are to assign the units of a trial."""
 
     def check(self) -> None:
         """Raise Refused, naming the field, when no trial could be made of it."""

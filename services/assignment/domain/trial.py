@@ -69,5 +69,6 @@ def trial_of(model: str, champion: str, challenger: str, template: TrialTemplate
         control=CHAMPION,
         metrics=template.metrics,
         policy=template.policy,
+        hashing=template.hashing,
         description=f"Version {challenger} of {model} against its champion, version {champion}.",
     )

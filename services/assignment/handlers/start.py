@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from libs.common.errors import Conflict, Refused
 from schemas.experiments import Experiment, ExperimentKind
-from services.assignment.domain.change import Change, Order, challengers
+from services.assignment.domain.change import Change, Order
 from services.assignment.domain.life import Note, Verb, change
 from services.assignment.domain.model_record import LIFT, ModelRecord
 from services.assignment.domain.neighbours import check_neighbours
@@ -49,7 +49,7 @@ async def started(desk: Desk, experiment: Experiment, note: Note) -> Change:
 
 
 def _check_quarantine(experiment: Experiment, record: ModelRecord) -> None:
-    for variant in challengers(experiment):
+    for variant in experiment.variants:
         if variant.model_version in record.quarantined:
             raise Refused(
                 f"version {variant.model_version} of {record.model} was rolled back and does not serve again",

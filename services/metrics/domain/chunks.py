@@ -9,6 +9,8 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 BLOCK_BYTES = 4 * 1024 * 1024
 """A block is copied in about a millisecond."""
+SMALL_BYTES = 256 * 1024
+"""So much is copied into fresh memory: that is quick, and nothing need be kept for it."""
 
 
 class Scratch:
@@ -25,7 +27,7 @@ class Scratch:
 
     def reserve(self, size: int) -> bool:
         """Take one block more, where there are too few for a copy of so many bytes; True when it did."""
-        short = len(self._blocks) * BLOCK_BYTES < size
+        short = max(len(self._blocks) * BLOCK_BYTES, SMALL_BYTES) < size
         if short:
             self._blocks.append(_fresh())
         return short
@@ -33,6 +35,8 @@ class Scratch:
     def lend(self, size: int) -> tuple[list[Bytes], bool]:
         """Return blocks for so many bytes, and whether they are to be given back. While those that are kept
         are lent, others are made."""
+        if size <= SMALL_BYTES:
+            return [np.empty(size, np.uint8)], False
         count = -(-size // BLOCK_BYTES)
         if self._lent:
             return [_fresh() for _ in range(count)], False

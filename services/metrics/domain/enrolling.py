@@ -44,17 +44,11 @@ class Enrolling:
         """Take first exposures from these, and return the enrolment that each belongs to."""
         old = self._store.enrolments.n
         rows = self._rows(met)
-        order = np.lexsort((met.event, met.at_ms, rows))
-        heads = np.ones(len(order), bool)
-        heads[1:] = rows[order][1:] != rows[order][:-1]
-        firsts = order[heads]
-        new = rows[firsts] >= old
-        earlier = ~new
-        earlier[earlier] = self._is_earlier(met, rows, firsts[earlier])
-        left = rows[firsts[earlier]]
-        self._leave(left)
-        firsts = firsts[new | earlier]
+        firsts = self._firsts(met, rows, old)
         if len(firsts):
+            left = rows[firsts]
+            left = left[left < old]
+            self._leave(left)
             self._note_first(met, rows, firsts)
             added = np.arange(old, self._store.enrolments.n)
             self._cross(added, left)
@@ -62,6 +56,19 @@ class Enrolling:
             self._counting.settle(chosen[segment[chosen] != CROSSED], 1)
             self._counting.note_conversions(added[segment[added] == CROSSED])
         return rows
+
+    def _firsts(self, met: Met, rows: I64, old: int) -> I64:
+        """Return which exposure is now the first of its enrolment, one each; of most enrolments none is."""
+        asked = rows >= old
+        known = np.flatnonzero(~asked)
+        asked[known] = self._is_earlier(met, rows, known)
+        chosen = np.flatnonzero(asked)
+        owners = rows[chosen]
+        order = np.lexsort((met.event[chosen], met.at_ms[chosen], owners))
+        owners = owners[order]
+        heads = np.ones(len(order), bool)
+        heads[1:] = owners[1:] != owners[:-1]
+        return chosen[order[heads]]
 
     def _rows(self, met: Met) -> I64:
         keys = key_of(met.unit, met.place)

@@ -81,7 +81,7 @@ class Join:
         names = list(map(_name, facts))
         hashes = {name: hash_of(name) for name in set(names)}
         happened = Happened(
-            np.array([hashes[name] for name in names], np.uint64)[chosen],
+            np.fromiter(map(hashes.__getitem__, names), np.uint64, len(names))[chosen],
             at_ms[chosen],
             micros(list(map(_value, facts)))[chosen],
         )

@@ -1,6 +1,7 @@
 """One partition of the line: records in, rows out (the port is `libs.common.partitions.ports`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import cast
 
 from libs.common.bus.batches import Batch
@@ -14,6 +15,8 @@ from services.metrics.domain.join import Join
 from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows, row_of
+
+_time: Callable[[AnyHotFact], int] = attrgetter("occurred_at_ms")
 
 TOO_FAR_AHEAD = "occurred_at_ms: lies more than a day after the record; are these milliseconds?"
 
@@ -128,7 +131,7 @@ def _poison_in(facts: Sequence[AnyHotFact | str]) -> list[int]:
 
 def _all_near(facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> bool:
     """Return True when no event can lie too far from the stamp of its record, whichever that is."""
-    times_ms = [fact.occurred_at_ms for fact in facts]
+    times_ms = list(map(_time, facts))
     latest_ms, earliest_ms = min(stamps_ms) + MAX_AHEAD_MS, max(stamps_ms) - MAX_BEHIND_MS
     return max(times_ms) <= latest_ms and min(times_ms) >= earliest_ms
 

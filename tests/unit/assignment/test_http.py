@@ -107,18 +107,18 @@ async def test_weights_over_http(service: Service) -> None:
 async def test_forced_units_over_http(service: Service) -> None:
     """Units are forced into a variant by name, do not count, and are released by the next list."""
     await post(service, "/v1/experiments?start=true", definition())
-    path, ask = "/v1/experiments/checkout/forced", {"params": {"unit_id": "tester"}}
+    path, tester = "/v1/experiments/checkout/forced", {"unit_id": "tester"}
     body = BODY | {"forced": [{"unit_id": "tester", "variant": "treatment"}]}
     assert (await post(service, path, body)).status_code == 200
     await service.http.get("/v1/rules")
-    answer = (await service.http.get("/v1/assignments/checkout", **ask)).json()
+    answer = (await service.http.get("/v1/assignments/checkout", params=tester)).json()
     assert (answer["variant"], answer["reason"], answer["in_experiment"]) == ("treatment", "forced", False)
     for bad in ([{"unit_id": "tester", "variant": "nobody"}], body["forced"] * 2):
         refused = await post(service, path, BODY | {"forced": bad})
         assert (refused.status_code, refused.json()["error"]["field"]) == (422, "forced")
     assert (await post(service, path, BODY | {"forced": []})).json()["forced"] == []
     await service.http.get("/v1/rules")
-    assert (await service.http.get("/v1/assignments/checkout", **ask)).json()["reason"] != "forced"
+    assert (await service.http.get("/v1/assignments/checkout", params=tester)).json()["reason"] != "forced"
 
 
 async def test_quarantine_over_http(service: Service) -> None:

@@ -157,7 +157,8 @@ class Life(RuleBasedStateMachine):
         lowers = self._covers_less(before, target)
         self._try(lambda: change_coverage(self.desk, order), moves=lowers)
         after = self._find(name)
-        assert lowers or after.coverage >= before.coverage
+        # Where weights were changed by hand, the same stage may ask for less than is covered.
+        assert lowers or before.keeps_units or after.coverage >= before.coverage
         if after.coverage < before.coverage:
             assert units is ExposedUnits.TO_CONTROL or (units is ExposedUnits.KEEP and before.keeps_units)
             assert (after.remembers_since == after.revision) == (units is ExposedUnits.TO_CONTROL)
@@ -171,9 +172,8 @@ class Life(RuleBasedStateMachine):
     @rule(name=experiments, units=st.sets(st.sampled_from(UNITS[:5]), max_size=2))
     def force(self, name: str, units: set[str]) -> None:
         """Units get a variant by name, others are released."""
-        forced = tuple(
-            Forced(unit_id=each, variant=self._find(name).variants[-1].key) for each in sorted(units)
-        )
+        key = self._find(name).variants[-1].key
+        forced = tuple(Forced(unit_id=each, variant=key) for each in sorted(units))
         self._try(lambda: force_units(self.desk, Order(name, "ada", "because", forced=forced)), moves=True)
 
     @rule(name=experiments, kind=st.sampled_from(VerdictKind), behind=st.sampled_from([0, 0, 0, 1]))
@@ -201,11 +201,12 @@ class Life(RuleBasedStateMachine):
         )
         self._try(lambda: follow_model(self.desk, state), moves=True)
 
-    @precondition(lambda self: any(self._record(model).template is None for model in MODELS))
-    @rule(model=models)
-    def template(self, model: str) -> None:
+    @precondition(lambda self: self._record(MODELS[0]).template is None)
+    @rule()
+    def template(self) -> None:
         """A person says how challengers are tried."""
-        self._try(lambda: put_trial_template(self.desk, model, TEMPLATE), moves=True)
+        for model in MODELS:
+            self._try(lambda model=model: put_trial_template(self.desk, model, TEMPLATE), moves=True)  # type: ignore[misc]
 
     @precondition(lambda self: any(self._record(model).quarantined for model in MODELS))
     @rule(model=models, version=versions)

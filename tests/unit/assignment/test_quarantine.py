@@ -59,6 +59,16 @@ async def test_lifted_version_may_be_tried_again() -> None:
     assert await served(place, "again") == {"1", "2"}
 
 
+async def test_quarantined_version_is_no_control_either() -> None:
+    """An experiment whose control carries a version in quarantine would serve it to everybody: refused, for
+    a model without a champion as well."""
+    place = desk()
+    await follow_model(place, model_state(1, champion=None, quarantined=["1"]))
+    with pytest.raises(Refused, match="version 1 of digits was rolled back"):
+        await create(place, trial("digits-v2"), by="ada", start=True)
+    assert await served(place, "digits") == {None}
+
+
 async def test_lifting_outlives_what_models_says() -> None:
     """`models` may name the version as quarantined as often as it likes: a person has said otherwise."""
     place = await rolled_back()

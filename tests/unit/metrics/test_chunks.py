@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.metrics.domain.chunks import BLOCK_BYTES, Chunks, Scratch, Stream
+from services.metrics.domain.chunks import BLOCK_BYTES, SMALL_BYTES, Chunks, Scratch, Stream
 
 SIZES = st.lists(st.integers(0, 900_000), max_size=8)
 
@@ -34,14 +34,16 @@ def test_columns_come_back(sizes: list[int]) -> None:
 def test_two_copies_at_a_time_do_not_touch() -> None:
     """A copy that is taken while another is read lies elsewhere; after that the memory is used again."""
     scratch = Scratch()
-    first, second = Chunks(b"a", [np.full(9, 1)], scratch), Chunks(b"b", [np.full(9, 2)], scratch)
-    assert list(first) == [b"a", np.full(9, 1).tobytes()]
-    assert list(second) == [b"b", np.full(9, 2).tobytes()]
-    third = Chunks(b"c", [np.full(9, 3)], scratch)
-    third.close()
-    third.close()
-    assert list(third) == []
-    assert list(Chunks(b"d", [np.full(9, 4)], scratch)) == [b"d", np.full(9, 4).tobytes()]
+    for size in (9, SMALL_BYTES):
+        parts = [np.full(size, number) for number in range(4)]
+        first, second = Chunks(b"a", parts[:1], scratch), Chunks(b"b", parts[1:2], scratch)
+        assert list(first) == [b"a", parts[0].tobytes()]
+        assert list(second) == [b"b", parts[1].tobytes()]
+        third = Chunks(b"c", parts[2:3], scratch)
+        third.close()
+        third.close()
+        assert list(third) == []
+        assert list(Chunks(b"d", parts[3:], scratch)) == [b"d", parts[3].tobytes()]
 
 
 def test_memory_is_reserved_a_block_at_a_time() -> None:

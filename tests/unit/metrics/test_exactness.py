@@ -230,14 +230,16 @@ def test_partitions_add_up(events: list[Event], chance: random.Random) -> None:
     count = chance.randrange(1, 4)
     place = {unit: chance.randrange(count) for unit in ("u1", "u2", "ü3")}
     total: Recount = Counter()
-    latest_ms = 0
+    latest: Recount = Counter()
+    of_time = (LATEST_MS, *map(of_last_exposed, "abc"))
     for number in range(count):
         state = MetricsPartitions(known())(number, None)
         fold(state, [each for each in events if place[each.unit_id] == number])
         numbers = published(state.rows(), Counter())
-        latest_ms = max(latest_ms, numbers.pop(LATEST_MS, 0))
+        for each in of_time:
+            latest[each] = max(latest[each], numbers.pop(each, 0))
         total.update(numbers)
-    total[LATEST_MS] = latest_ms
+    total.update(latest)
     assert nonzero(total) == recount(events)
 
 
