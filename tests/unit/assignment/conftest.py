@@ -3,3 +3,4 @@
 import pytest
 
 pytest.register_assert_rewrite("tests.unit.assignment.store_contract")
+pytest.register_assert_rewrite("tests.unit.assignment.laws")
