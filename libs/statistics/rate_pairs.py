@@ -64,7 +64,7 @@ class RatePair:
         return _grid(self.control, even=self._even)
 
     def chance_above(self) -> float:
-        """Return P(treatment > control)."""
+        """Return P(treatment > control), to 1e-7 (an arm in which all converted is the worst case)."""
         if self.treatment.spread < self.control.spread:
             grid = self._treatments
             return min(1.0, float(grid.masses @ self.control.below(grid.values)))

@@ -82,6 +82,11 @@ class Views:
         )
         return sorted(matching, key=lambda alert: alert.changed_at_ms, reverse=True)
 
+    def lasting_alerts(self, subject: str) -> tuple[Alert, ...]:
+        """Return the alerts about a subject that are not resolved, newest change first."""
+        found = self.find_alerts(state=None, subject=subject)
+        return tuple(alert for alert in found if alert.state is not AlertState.RESOLVED)
+
 
 def _newer(view: OrderedDict[KeyT, EventT], key: KeyT, event: EventT, order: str, limit: int) -> bool:
     known = view.get(key)

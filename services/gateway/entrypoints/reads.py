@@ -38,7 +38,8 @@ def _experiment_routes(router: APIRouter, views: Views) -> None:
 
     @router.get("/experiments/{experiment_id}", tags=["experiments"], summary="One experiment")
     async def experiment(experiment_id: Key) -> Response:
-        """The experiment with its latest result, its verdicts and its rollbacks."""
+        """The experiment with its latest result, its verdicts, its rollbacks, and its alerts that last: is a
+        rollback in force (`verified_at_ms`), and does anyone still meet what was rolled back?"""
         if experiment_id not in views.experiments:
             raise NotFound(f"no experiment {experiment_id!r}", field="experiment_id")
         return _json(
@@ -47,6 +48,7 @@ def _experiment_routes(router: APIRouter, views: Views) -> None:
                 "result": views.results.get(experiment_id),
                 "verdicts": views.verdicts(experiment_id),
                 "rollbacks": views.rollbacks(experiment_id),
+                "alerts": views.lasting_alerts(experiment_id),
             }
         )
 

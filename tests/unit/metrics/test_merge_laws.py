@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.statistics.sums import Sums
-from services.metrics.audit.numbers import LATEST_MS
+from services.metrics.audit.numbers import LATEST_MS, of_last_exposed
 from services.metrics.audit.recompute import Recount
 from services.metrics.domain.partition import MetricsPartitions
 from tests.unit.metrics.events import Event, fold
@@ -49,7 +49,9 @@ def test_partitions_merge_in_any_order_and_grouping(events: list[Event], chance:
 
 
 def merged(one: Recount, two: Recount) -> Recount:
-    """Return the sums of both, and the later of the latest times."""
+    """Return the sums of both, and the later of the latest times and of the last exposures."""
     both = Counter({place: one[place] + two[place] for place in one.keys() | two.keys()})
-    both[LATEST_MS] = max(one[LATEST_MS], two[LATEST_MS])
+    for place in both:
+        if place == LATEST_MS or place == of_last_exposed(place[-1]):
+            both[place] = max(one[place], two[place])
     return both

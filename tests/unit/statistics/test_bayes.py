@@ -50,7 +50,7 @@ def test_the_chance_is_the_finite_sum(treatment: tuple[int, int], control: tuple
         math.exp(betaln(a0 + i, b0 + b1) - math.log(b1 + i) - betaln(1 + i, b1) - betaln(a0, b0))
         for i in range(a1)
     )
-    assert found.chance_to_beat_control == pytest.approx(expected, abs=1e-8)
+    assert found.chance_to_beat_control == pytest.approx(expected, abs=1e-7)
 
 
 @given(COUNTS, COUNTS, st.floats(0.001, 0.5))
@@ -63,11 +63,11 @@ def test_laws_of_a_belief_in_rates(
     found = belief(rate(*treatment), rate(*control), prior)
     mirrored = belief(rate(*control), rate(*treatment), prior)
     assert all(map(math.isfinite, numbers(found)))
-    assert found.chance_to_beat_control == pytest.approx(1 - mirrored.chance_to_beat_control, abs=1e-8)
+    assert found.chance_to_beat_control == pytest.approx(1 - mirrored.chance_to_beat_control, abs=1e-7)
     assert found.expected_loss >= 0
     assert found.expected_loss == pytest.approx(mirrored.expected_loss_of_control, abs=1e-9)
     gain = found.expected_loss_of_control - found.expected_loss
-    assert gain == pytest.approx(found.difference.estimate, abs=1e-8)
+    assert gain == pytest.approx(found.difference.estimate, abs=1e-7)
     assert isinstance(found.lift, Credible)
     assert found.lift.lower <= found.lift.estimate <= found.lift.upper
     assert found.difference.lower < found.difference.upper
