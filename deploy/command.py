@@ -14,7 +14,9 @@ PROGRAMS: Mapping[str, str] = {"audit": "services.metrics.audit"}
 ADDRESSES = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
 USAGE = """usage: trimtab audit EXPERIMENT [--json]
 
-  audit   recompute an experiment's numbers from the log and compare them to the last digit"""
+  audit   recompute an experiment's numbers from the log and compare them to the last digit
+
+What runs here, and where: make status"""
 NO_STACK = """trimtab: {missing}: not set, and no stack runs here
 next: start one (make up), or set {missing}"""
 EXIT_CANNOT = 2

@@ -24,12 +24,12 @@ _ENDED = sorted(ENDED)
 
 _LIVE_BODIES = "SELECT body FROM experiments WHERE state = ANY($1) ORDER BY experiment_id"
 _INSERT = """
-    INSERT INTO experiments (experiment_id, revision, state, trial_of, updated_at_ms, body)
-    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (experiment_id) DO NOTHING RETURNING revision
+    INSERT INTO experiments (experiment_id, revision, state, trial_of, updated_at_ms, body, remembers_since)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (experiment_id) DO NOTHING RETURNING revision
 """
 _UPDATE = """
     UPDATE experiments
-    SET revision = $2, state = $3, trial_of = $4, updated_at_ms = $5, body = $6
+    SET revision = $2, state = $3, trial_of = $4, updated_at_ms = $5, body = $6, remembers_since = $7
     WHERE experiment_id = $1 AND revision = $2 - 1 RETURNING revision
 """
 
@@ -208,6 +208,7 @@ async def _write_experiment(connection: Connection, change: Change) -> None:
         experiment.model if trial else None,
         experiment.updated_at_ms,
         experiment.to_json().decode(),
+        experiment.remembers_since,
     )
     if written is None:
         raise Conflict(f"{experiment.experiment_id} has changed meanwhile", next_step="read it again")

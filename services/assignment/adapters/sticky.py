@@ -23,15 +23,16 @@ _REMEMBER = """
     RETURNING variant, revision
 """
 # A running experiment's row tells that it runs before a unit of it is remembered: none is lost by mistake.
+# Nor is one that is remembered anew meanwhile: a row found by its place is deleted whatever has become
+# of it, so that it is locked as it was found.
 _FORGET = """
     DELETE FROM sticky_units WHERE ctid = ANY (ARRAY (
         SELECT lost.ctid
         FROM experiments e CROSS JOIN LATERAL (
             SELECT s.ctid FROM sticky_units s
             WHERE s.experiment_id = e.experiment_id AND s.revision < CASE
-                WHEN e.state = ANY ($1) THEN 9223372036854775807
-                ELSE coalesce((e.body ->> 'remembers_since')::bigint, 1) END
-            LIMIT $2
+                WHEN e.state = ANY ($1) THEN 9223372036854775807 ELSE e.remembers_since END
+            LIMIT $2 FOR UPDATE SKIP LOCKED
         ) lost
         LIMIT $2
     ))

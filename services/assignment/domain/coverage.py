@@ -68,6 +68,8 @@ def lost_share(before: Experiment, after: Experiment) -> float:
 
 def _served(experiment: Experiment, index: int | None) -> str:
     """Return the key of the variant that serves a place whose range has this index."""
+    if experiment.kind is ExperimentKind.SHADOW:  # shown to nobody
+        return experiment.control
     if experiment.state is ExperimentState.RUNNING:
         return experiment.control if index is None else experiment.variants[index].key
     return experiment.promoted_variant or experiment.control

@@ -1,5 +1,6 @@
 """What a definition must keep beyond its schema before it gets a life."""
 
+import math
 from itertools import pairwise
 
 from pydantic import JsonValue
@@ -75,6 +76,12 @@ def _check_targeting(definition: ExperimentDefinition) -> None:
 
 def _check_payloads(definition: ExperimentDefinition) -> None:
     """Raise Refused unless all payloads are of one JSON type, or there is none: a value has one type."""
+    if not all(_finite(each.payload) for each in definition.variants):
+        raise Refused(
+            "a payload holds NaN or an infinite number, which JSON does not know",
+            field="variants",
+            next_step="write null, or a number below 1.8e308",
+        )
     kinds = {each.key: _json_type(each.payload) for each in definition.variants}
     if len(set(kinds.values())) > 1:
         found = ", ".join(f"{key}: {kind}" for key, kind in kinds.items())
@@ -83,6 +90,14 @@ def _check_payloads(definition: ExperimentDefinition) -> None:
             field="variants",
             next_step="give every variant a payload of the same type, or none",
         )
+
+
+def _finite(value: JsonValue) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _json_type(value: JsonValue) -> str:

@@ -8,6 +8,7 @@ from schemas.experiments import Experiment, ExperimentKind, ExperimentState
 from services.assignment.domain.change import challengers
 from services.assignment.domain.model_record import ModelRecord
 from trimtab.assignments import PAUSED, QUARANTINED, SETTLED
+from trimtab.rules import valued_by
 
 Document = dict[str, JsonValue]
 
@@ -54,6 +55,7 @@ def _closed(experiment: Experiment, quarantined: frozenset[str]) -> str:
 
 
 def _experiment(experiment: Experiment, closed: str) -> Document:
+    variants: list[JsonValue] = [each.model_dump(mode="json") for each in experiment.variants]
     return {
         "experiment_id": experiment.experiment_id,
         "revision": experiment.revision,
@@ -65,7 +67,9 @@ def _experiment(experiment: Experiment, closed: str) -> Document:
         "coverage": experiment.coverage,
         "control": experiment.control,
         "defers_to": None,
-        "variants": [each.model_dump(mode="json") for each in experiment.variants],
+        "variants": variants,
+        # Of all variants, also where only what serves travels: the end changes no value's meaning.
+        "valued": valued_by(variants),
         "targeting": experiment.targeting,
         "exclusion": None if experiment.exclusion is None else experiment.exclusion.model_dump(mode="json"),
         "holdout": None if experiment.holdout is None else experiment.holdout.model_dump(mode="json"),

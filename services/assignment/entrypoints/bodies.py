@@ -9,6 +9,9 @@ from pydantic import ValidationError
 
 from schemas.event import Contract
 
+NO_NUL = r"^[^\x00]*$"
+"""Texts that PostgreSQL can keep."""
+
 ContractT = TypeVar("ContractT", bound=Contract)
 
 

@@ -12,7 +12,7 @@ from schemas.experiments import MAX_VARIANTS, Experiment, ExperimentDefinition, 
 from schemas.names import Key, Probability, ShortText, Text
 from services.assignment.domain.change import CoverageTarget, Order, Past
 from services.assignment.domain.coverage import ExposedUnits, lost_share
-from services.assignment.entrypoints.bodies import body_of
+from services.assignment.entrypoints.bodies import NO_NUL, body_of
 from services.assignment.handlers.advance import advance
 from services.assignment.handlers.change_coverage import change_coverage
 from services.assignment.handlers.create import create
@@ -51,8 +51,8 @@ ENTRY = {
 class Instruction(BaseModel):
     """The body of every step: why, and who says so."""
 
-    reason: Annotated[Text, Field(min_length=1)]
-    by: Annotated[ShortText, Field(min_length=1)]
+    reason: Annotated[Text, Field(min_length=1, pattern=NO_NUL)]
+    by: Annotated[ShortText, Field(min_length=1, pattern=NO_NUL)]
     variant: Key | None = None
     """Of a promotion, where there are several to choose from."""
 
@@ -100,7 +100,7 @@ def _creating(router: APIRouter, desk: Desk) -> None:
     async def post_experiment(
         definition: Annotated[ExperimentDefinition, Depends(body_of(ExperimentDefinition))],
         start: bool = False,
-        by: Annotated[ShortText, Query(min_length=1)] = "http",
+        by: Annotated[ShortText, Query(min_length=1, pattern=NO_NUL)] = "http",
     ) -> Experiment:
         return await create(desk, definition, by=by, start=start)
 

@@ -9,7 +9,7 @@ from libs.common.errors import NotFound
 from schemas.names import Key, ShortText, Text
 from services.assignment.domain.model_record import ModelRecord, TrialTemplate
 from services.assignment.domain.quarantine import QuarantineEntry
-from services.assignment.entrypoints.bodies import body_of
+from services.assignment.entrypoints.bodies import NO_NUL, body_of
 from services.assignment.handlers.lift_quarantine import lift_quarantine
 from services.assignment.handlers.open_trial import why_waiting
 from services.assignment.handlers.put_trial_template import put_trial_template
@@ -41,8 +41,8 @@ class LiftInstruction(BaseModel):
     """Which version may serve again, who says so, and why."""
 
     version: Key
-    by: Annotated[ShortText, Field(min_length=1)]
-    reason: Annotated[Text, Field(min_length=1)]
+    by: Annotated[ShortText, Field(min_length=1, pattern=NO_NUL)]
+    reason: Annotated[Text, Field(min_length=1, pattern=NO_NUL)]
 
 
 class QuarantineLog(BaseModel):

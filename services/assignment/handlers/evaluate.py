@@ -91,9 +91,11 @@ async def assign(means: Means, rules: Rules, question: Question) -> Assignment:
 
 
 async def recall_all(means: Means, rules: Rules, unit_id: str) -> Mapping[str, Given] | None:
-    """Return what the unit was given in every sticky experiment; None while that cannot be had."""
+    """Return what the unit was given in each open sticky experiment; None while that cannot be had."""
     since = {
-        each.experiment_id: each.sticky_since for each in rules.experiments.values() if each.sticky_since
+        each.experiment_id: each.sticky_since
+        for each in rules.experiments.values()
+        if each.sticky_since and not each.closed
     }
     try:
         return await means.sticky.recall(unit_id, since) if since else {}

@@ -1,13 +1,16 @@
 """What changes something: passed on to assignment, or asked of the retrainer over the bus."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict
 
+from libs.common.http.gate import TooLarge
 from schemas.names import Key, ShortText, Text
 from schemas.versions import ReferenceProfile, VersionRole
+from services.gateway.entrypoints import described
 from services.gateway.handlers.request_retraining import (
     RegisterVersion,
     RegistrationRequest,
@@ -18,6 +21,8 @@ from services.gateway.ports import Assignment
 Verb = Annotated[
     str, Path(pattern="^(start|pause|resume|stop|promote|rollback|advance|coverage|weights|forced)$")
 ]
+
+Forward = Callable[[Request], Awaitable[Response]]
 
 
 class RetrainingBody(BaseModel):
@@ -42,11 +47,12 @@ class VersionBody(BaseModel):
 
 
 def routes(
-    assignment: Assignment, request_retraining: RequestRetraining, register_version: RegisterVersion
+    forward: Forward, request_retraining: RequestRetraining, register_version: RegisterVersion
 ) -> APIRouter:
     """Return the routes that change something."""
     router = APIRouter(prefix="/v1")
-    _forwarded(router, assignment)
+    _experiment_routes(router, forward)
+    _model_routes(router, forward)
 
     @router.post("/models/{model}/retraining", status_code=202, tags=["retraining"], summary="Retrain")
     async def retrain(model: Key, body: RetrainingBody) -> dict[str, str]:
@@ -66,40 +72,76 @@ def routes(
     return router
 
 
-def _forwarded(router: APIRouter, assignment: Assignment) -> None:
+def forwarding(assignment: Assignment, max_body_bytes: int) -> Forward:
+    """Return what passes a request on to assignment and its answer back, as they are. What assignment would
+    not take is refused here: it hangs up while such a body is sent, and its 413 may never be read."""
+
     async def forward(request: Request) -> Response:
         body = await request.body()
+        if len(body) > max_body_bytes:
+            raise TooLarge(max_body_bytes)
         answer = await assignment.forward(
             request.method, request.url.path, query=dict(request.query_params), body=body or None
         )
         return Response(answer.body, status_code=answer.status, headers=dict(answer.headers))
 
-    @router.post("/experiments", tags=["experiments"], summary="Create an experiment")
+    return forward
+
+
+def _experiment_routes(router: APIRouter, forward: Forward) -> None:
+    starting = described.body(described.EXPERIMENT) | described.query(start="boolean", by="string")
+
+    @router.post("/experiments", tags=["experiments"], summary="Create", openapi_extra=starting)
     async def create(request: Request) -> Response:
-        """The definition as JSON; `?start=true` starts it at once. Assignment decides."""
+        """The definition as JSON (`schemas/json/experiment.json`); `?start=true` starts it at once, and `by`
+        says who asks. Assignment decides."""
         return await forward(request)
 
-    @router.post("/experiments/{experiment_id}/{verb}", tags=["experiments"], summary="Act on one")
+    steps = described.bodies(described.STEPS)
+
+    @router.post(
+        "/experiments/{experiment_id}/{verb}", tags=["experiments"], summary="Act on one", openapi_extra=steps
+    )
     async def act(experiment_id: Key, verb: Verb, request: Request) -> Response:
-        """`{"by", "reason"}` as JSON. Assignment decides whether it is legal."""
+        """`{"by", "reason"}` as JSON, and of `coverage` the `stage` or the share (with `exposed_units` where
+        it becomes less), of `weights` and `forced` the new ones, of `promote` the `variant` where there are
+        several. Assignment decides whether it is legal."""
         return await forward(request)
 
-    @router.get("/experiments/{experiment_id}/history", tags=["experiments"], summary="Its history")
+    latest = described.query(limit="integer")
+
+    @router.get(
+        "/experiments/{experiment_id}/history",
+        tags=["experiments"],
+        summary="Its history",
+        openapi_extra=latest,
+    )
     async def history(experiment_id: Key, request: Request) -> Response:
         """Who did what, when and why."""
         return await forward(request)
 
-    @router.get("/models/{model}/quarantine", tags=["models"], summary="Its log of quarantines")
-    async def quarantine(model: Key, request: Request) -> Response:
+
+def _model_routes(router: APIRouter, forward: Forward) -> None:
+    lifting, template = described.body(described.LIFT), described.body(described.TEMPLATE)
+    quarantine, trial = "/models/{model}/quarantine", "/models/{model}/trial-template"
+    latest = described.query(limit="integer")
+
+    @router.get(quarantine, tags=["models"], summary="Its log of quarantines", openapi_extra=latest)
+    async def quarantines(model: Key, request: Request) -> Response:
         """Which versions were put in quarantine or taken out, by whom, when and why."""
         return await forward(request)
 
-    @router.post("/models/{model}/quarantine/lift", tags=["models"], summary="Lift a quarantine")
+    @router.post(f"{quarantine}/lift", tags=["models"], summary="Lift a quarantine", openapi_extra=lifting)
     async def lift(model: Key, request: Request) -> Response:
         """`{"version", "by", "reason"}` as JSON: the version may be tried again."""
         return await forward(request)
 
-    @router.put("/models/{model}/trial-template", tags=["models"], summary="How challengers are tried")
-    async def template(model: Key, request: Request) -> Response:
-        """The metrics and the policy of every trial of this model."""
+    @router.get(trial, tags=["models"], summary="How challengers are tried")
+    async def trial_template(model: Key, request: Request) -> Response:
+        """404 while there is none."""
+        return await forward(request)
+
+    @router.put(trial, tags=["models"], summary="Say how challengers are tried", openapi_extra=template)
+    async def put_trial_template(model: Key, request: Request) -> Response:
+        """The metrics, the policy and the hash of every trial of this model."""
         return await forward(request)

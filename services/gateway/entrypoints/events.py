@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from libs.common.errors import Refused
 from libs.common.telemetry.names import EVENTS_TAKEN, collector
 from services.gateway.domain.intake import parse_body
+from services.gateway.entrypoints import described
 from services.gateway.handlers.take_events import TakeEvents, Taken
 
 FactType = Annotated[str, Path(pattern="^(exposure|prediction|conversion|feedback)$")]
@@ -17,7 +18,9 @@ def routes(take_events: TakeEvents) -> APIRouter:
     """Return the routes that take events in."""
     router = APIRouter(prefix="/v1/events", tags=["events"])
 
-    @router.post("", status_code=202, summary="Take a batch of events")
+    several, one = described.body(described.BATCH), described.body({**described.EVENT})
+
+    @router.post("", status_code=202, summary="Take a batch of events", openapi_extra=several)
     async def batch(request: Request) -> JSONResponse:
         """`{"events": [...]}`, each with its `type`. The good ones are accepted whatever the others are:
         202 when all were, 422 naming index and field of those that were not, 503 naming in `retry` those
@@ -28,7 +31,7 @@ def routes(take_events: TakeEvents) -> APIRouter:
             raise Refused('the body is {"events": [...]}', field="events")
         return _answer(await take_events(events))
 
-    @router.post("/{fact_type}", status_code=202, summary="Take one event")
+    @router.post("/{fact_type}", status_code=202, summary="Take one event", openapi_extra=one)
     async def single(fact_type: FactType, request: Request) -> JSONResponse:
         """One event as the whole body; its `type` is in the path."""
         body = parse_body(await request.body())

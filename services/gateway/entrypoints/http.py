@@ -33,8 +33,7 @@ def build(gateway: Gateway, settings: GatewaySettings) -> FastAPI:
     app = make_app("Trimtab gateway", max_body_bytes=settings.gateway_max_body_bytes)
     app.include_router(events.routes(gateway.take_events))
     app.include_router(reads.routes(gateway.views))
-    app.include_router(
-        commands.routes(gateway.assignment, gateway.request_retraining, gateway.register_version)
-    )
+    forward = commands.forwarding(gateway.assignment, settings.assignment_max_body_bytes)
+    app.include_router(commands.routes(forward, gateway.request_retraining, gateway.register_version))
     app.include_router(stream.routes(gateway.live))
     return app

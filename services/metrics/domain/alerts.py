@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from libs.common.ids import derived_id
 from libs.statistics.comparisons import Answer
-from schemas.experiments import Experiment
+from schemas.experiments import Experiment, ExperimentState
 from schemas.health import Alert, AlertState, Severity
 from services.metrics.domain.advice import breach_in_words
 from services.metrics.domain.evidence import Compared
@@ -77,7 +77,7 @@ def follow_episodes(
     for subject, episode in open_before.items():
         condition = current.get(subject)
         if condition is None or condition.gone or not (experiment.live or condition.after_end):
-            why = "it no longer holds" if experiment.live else f"the experiment is {experiment.state}"
+            why = _why_resolved(experiment, condition)
             news.append(_alert(experiment, episode, AlertState.RESOLVED, why, now_ms))
             del running[subject]
     for each in seen:
@@ -89,6 +89,13 @@ def follow_episodes(
             running[each.subject] = episode
             news.append(_alert(experiment, episode, AlertState.OPENED, each.detail, now_ms))
     return Episodes(running, counts, tuple(news))
+
+
+def _why_resolved(experiment: Experiment, condition: Sighting | None) -> str:
+    rolled_back = experiment.state is ExperimentState.ROLLED_BACK
+    if experiment.live or (rolled_back and condition is not None and condition.after_end):
+        return "it no longer holds"
+    return f"the experiment is {experiment.state}"
 
 
 def _alert(experiment: Experiment, episode: OpenAlert, state: AlertState, detail: str, now_ms: int) -> Alert:

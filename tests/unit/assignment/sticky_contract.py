@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from schemas.experiments import Variant
 from services.assignment.domain.change import Change
-from services.assignment.domain.life import Verb, change
+from services.assignment.domain.life import Verb, change, draft
 from services.assignment.ports import Given, StickyUnits, Store
+from tests.unit.assignment.make import definition
 from tests.unit.assignment.store_contract import NOTE, fresh, running
 
 
@@ -63,6 +65,18 @@ class StickyContract:
         assert await place.sticky.forget(limit=2) == 1
         assert await place.sticky.forget(limit=2) == 0
         assert await place.sticky.recall("u0", {live: 1}) == {live: Given("b", 2)}
+
+    async def test_forgets_whatever_an_experiment_holds(self, place: Place) -> None:
+        """A payload with the character U+0000, for which PostgreSQL has no text, hinders nobody."""
+        name = fresh()
+        payloads = tuple(Variant(key=key, payload="\0") for key in ("control", "treatment"))
+        first = draft(definition(name, variants=payloads), NOTE)
+        second = change(first, Verb.START, NOTE).model_copy(update={"remembers_since": 2})
+        await place.store.save([Change(first), Change(second)])
+        while await place.sticky.forget(limit=1_000):  # what other tests left
+            pass
+        await place.sticky.remember(name, "u", Given("control", 1), since=1)
+        assert await place.sticky.forget(limit=1_000) == 1
 
     async def test_forgets_what_is_too_old(self, place: Place) -> None:
         """What was given before `remembers_since` of a live experiment is forgotten."""

@@ -195,6 +195,13 @@ def test_share_that_loses_its_variant(after: Experiment, lost: float) -> None:
     assert lost_share(in_state(RUNNING, 1.0, (1, 1)), after) == lost
 
 
+def test_a_shadow_has_nothing_to_lose() -> None:
+    """Everybody meets control in a shadow experiment: its pause takes nothing from anybody."""
+    shadow = {"kind": ExperimentKind.SHADOW, "model": "digits"}
+    before, after = (in_state(state, 1.0, (1, 1), **shadow) for state in (RUNNING, ExperimentState.PAUSED))
+    assert lost_share(before, after) == 0
+
+
 @given(
     st.lists(st.floats(0.0, 10), min_size=2, max_size=5).filter(lambda weights: sum(weights) > 0.1),
     st.floats(0, 1),

@@ -46,6 +46,15 @@ def test_payloads_of_several_types_are_refused(payloads: tuple[Any, ...]) -> Non
     assert "v0: " in refusal.value.message
 
 
+@pytest.mark.parametrize("payload", ["NaN", "-Infinity", "1e999", "[1.0, Infinity]", '{"a": [NaN]}'])
+def test_payloads_that_are_no_json_are_refused(payload: str) -> None:
+    """NaN and infinity would be stored as null, and no client's parser would take them."""
+    text = of(0, 0).model_dump_json().replace('"payload":0', f'"payload":{payload}')
+    with pytest.raises(Refused, match="JSON") as refusal:
+        check_definition(ExperimentDefinition.model_validate_json(text))
+    assert refusal.value.field == "variants"
+
+
 async def test_targeting_that_cannot_be_evaluated_is_refused() -> None:
     """A condition with an unknown operator is refused when the experiment is created, not met by clients."""
     place = desk()

@@ -189,6 +189,14 @@ async def test_what_is_no_json_is_refused(service: Service) -> None:
     assert answer.status_code == 413
 
 
+async def test_what_postgresql_cannot_keep_is_refused(service: Service) -> None:
+    """U+0000 in who and why is 422 at once: the log of quarantines has no place for it."""
+    await post(service, "/v1/experiments?start=true", definition())
+    for field in ("by", "reason"):
+        answer = await post(service, "/v1/experiments/checkout/rollback", BODY | {field: "a\0b"})
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+
+
 async def test_errors_say_what_to_do(service: Service) -> None:
     """Unknown is 404, taken is 409, illegal is 422 that lists what is legal, an incomplete order is 422."""
     assert (await service.http.get("/v1/experiments/nobody")).status_code == 404

@@ -1,9 +1,13 @@
 """The rule set as clients will evaluate it."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from libs.common.errors import Retryable
-from schemas.experiments import Policy, Variant
+from schemas.experiments import Experiment, Policy, Variant
+from services.assignment.domain.change import Order
+from services.assignment.domain.growthbook import features
 from services.assignment.domain.rule_set import rule_set
 from services.assignment.handlers.create import create
 from services.assignment.handlers.follow_model import follow_model
@@ -93,6 +97,19 @@ async def test_ended_experiment_serves_its_outcome() -> None:
         await step(place, order())
         answer = evaluate(await rules(place), "checkout", "user-1")
         assert (answer.payload, answer.in_experiment, answer.reason) == (payload, False, "settled")
+
+
+@pytest.mark.parametrize("end", [promote, roll_back])
+async def test_the_end_changes_no_values_meaning(end: Callable[[Desk, Order], Awaitable[Experiment]]) -> None:
+    """Where only one variant has a version, values are variants' keys; also when the others are gone."""
+    place = desk()
+    variants = (Variant(key="control"), Variant(key="treatment", model_version="7"))
+    await create(place, definition(variants=variants), by="ada", start=True)
+    await end(place, order())
+    now = await rules(place)
+    serves = "treatment" if end is promote else "control"
+    assert evaluate(now, "checkout", "u").value == serves
+    assert features(now, {})["checkout"]["defaultValue"] == serves
 
 
 async def test_version_rolled_back_elsewhere_is_withdrawn() -> None:

@@ -135,6 +135,17 @@ async def test_bulk_reads_and_does_not_write(setting: Setting) -> None:
     assert (answer.variant, answer.in_experiment) == ("control", True)
 
 
+async def test_closed_experiments_are_not_recalled(setting: Setting) -> None:
+    """Where everybody gets control the memory is not asked: what it forgets changes no answer and no tag."""
+    known = rules(2, 1.0)
+    (rule,) = known.experiments.values()
+    object.__setattr__(rule, "closed", "settled")
+    await setting.sticky.remember("checkout", "u", Given("treatment", 2), since=1)
+    asked = setting.sticky.asked
+    assert await recall_all(setting.means, known, "u") == {}
+    assert setting.sticky.asked == asked
+
+
 async def test_cache_asks_once_and_stays_small() -> None:
     """A unit is asked for once; past the limit the one used longest ago is asked for again."""
     behind = MemorySticky(MemoryStore(ManualClock()))

@@ -48,18 +48,30 @@ def test_answers_without_outcomes_repeat_all(status: int) -> None:
     assert read_answer(status, b"<html>busy</html>", None, 2).retry == (0, 1)
 
 
-@pytest.mark.parametrize("status", [400, 422])
-def test_batch_that_is_not_understood_is_not_repeated(status: int) -> None:
-    """A batch that the gateway cannot read is rejected as a whole, with its answer as the reason."""
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_batch_that_is_refused_as_a_whole_is_split(status: int) -> None:
+    """A batch that the gateway cannot read, or finds too large, is tried again in parts: one event may be to
+    blame. A single event never passes, and the gateway's answer is the reason."""
     answer = read_answer(status, b"no such thing", None, 2)
-    assert [index for index, _ in answer.rejected] == [0, 1]
-    assert "no such thing" in answer.error
+    assert (answer.retry, answer.rejected, answer.split) == ((0, 1), (), True)
+    single = read_answer(status, b"no such thing", None, 1)
+    assert ([index for index, _ in single.rejected], single.split) == ([0], False)
+    assert "no such thing" in single.error
 
 
-def test_too_large() -> None:
-    """A batch that is too large is tried again (in parts); a single event that is too large never passes."""
-    assert read_answer(413, b"", None, 2).retry == (0, 1)
-    assert len(read_answer(413, b"", None, 1).rejected) == 1
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"accepted":1e999,"rejected":[]}',
+        b'{"accepted":0,"rejected":[{"index":1e999}]}',
+        b'{"accepted":0,"rejected":[null]}',
+        b"\xff",
+    ],
+)
+def test_answer_that_nobody_can_read_counts_as_none(content: bytes) -> None:
+    """Whatever a proxy sends instead of an answer ends no thread: the events are sent again."""
+    assert read_answer(202, content, None, 2).retry == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,17 @@ def test_end_of_the_process_closes_all(make: Maker, services: Services) -> None:
     process.close_all()
     assert len(services.events()) == 3
     assert not any(client.started for client in clients)
+
+
+def test_worker_of_many_clients_has_one_end() -> None:
+    """However many clients a worker of multiprocessing makes, what is done at its end is registered once."""
+    process._in_worker(None)
+    first = process._at_end
+    process._in_worker(None)
+    assert process._at_end is first
+    assert first[1] is not None
+    first[1].cancel()
+    process._in_worker(None)  # as in a worker of its own, where nothing is registered yet
+    assert process._at_end is not first
+    assert process._at_end[1] is not None
+    process._at_end[1].cancel()

@@ -88,6 +88,25 @@ def test_attributes_that_cannot_be_read(make: Maker, services: Services, attribu
     assert client.stats().assign_errors <= 1
 
 
+def test_attributes_that_cannot_be_read_lose_no_exposure(make: Maker, services: Services) -> None:
+    """A unit whose exposure could not be told for its attributes is exposed when next it is assigned."""
+    services.rules = asking_for("country")
+    client = make()
+    assert client.assign("user-7", "digits", ["country"]).reason == "failed"  # type: ignore[arg-type]
+    assert client.assign("user-7", "digits", {"country": "DE"}).in_experiment
+    assert client.flush()
+    assert [event["attributes"] for event in services.events()] == [{"country": "DE"}]
+
+
+def test_conversion_carries_only_what_it_may(make: Maker, services: Services) -> None:
+    """A conversion counts whatever its attributes are: those that cannot travel are left out and counted."""
+    client = make()
+    client.convert("user-7", "purchase", attributes={"shop": "north", "cart": {"items": 2}, "x": Odd()})
+    assert client.flush()
+    assert services.events()[0]["attributes"] == {"shop": "north"}
+    assert (client.stats().accepted, client.stats().attributes_left_out) == (1, 2)
+
+
 def test_exposure_carries_only_what_it_may(make: Maker, services: Services) -> None:
     """An exposure carries the attributes its experiment asks for, as far as the gateway takes them."""
     services.rules = asking_for(

@@ -8,7 +8,7 @@ from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import EventDetails, ProviderEvent
-from openfeature.exception import ErrorCode, ProviderNotReadyError
+from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotReadyError
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 from openfeature.track import TrackingEventDetails
@@ -172,6 +172,19 @@ def test_not_ready_until_rules_come(services: Services) -> None:
     api.shutdown()
     api.clear_providers()
     assert not client.started
+
+
+def test_provider_of_a_closed_client_is_fatal(services: Services) -> None:
+    """A provider whose client has been closed says so, and does not serve old rules while it drops events."""
+    client = Trimtab("http://gateway", "http://assignment", transport=services)
+    provider = TrimtabProvider(client)
+    api.set_provider_and_wait(provider)
+    api.shutdown()
+    api.clear_providers()
+    with pytest.raises(ProviderFatalError):
+        api.set_provider_and_wait(provider)
+    assert api.get_client().get_provider_status() == ProviderStatus.FATAL
+    api.clear_providers()
 
 
 def test_new_rules_are_announced(flags: OpenFeatureClient, services: Services) -> None:

@@ -102,6 +102,7 @@ async def test_exposure_can_wait(kind: str) -> None:
         lambda _: httpx.Response(200, text="<html>"),
         lambda _: httpx.Response(200, json=[1]),
         lambda _: httpx.Response(200, json={"key": "digits", "reason": "assigned", "revision": "x"}),
+        lambda _: httpx.Response(200, content=b'{"key": "digits", "reason": "assigned", "revision": 1e999}'),
         lambda _: httpx.Response(200, content=b"x" * 2_000_000),
     ],
 )
@@ -126,10 +127,26 @@ async def test_what_cannot_be_asked_is_not(kind: str, unit_id: Any, key: Any, re
 
 
 @both
-async def test_question_at_fault_is_no_outage(kind: str) -> None:
+async def test_closed_client_is_unreachable(kind: str) -> None:
+    """Who asks a client that has been closed gets the default, and asks nobody."""
+    service = Service()
+    if kind == "sync":
+        client = service.sync()
+        client.close()
+        assignment = client.assign("user-7", "digits")
+    else:
+        other = service.aio()
+        await other.aclose()
+        assignment = await other.assign("user-7", "digits")
+    assert (assignment.reason, service.asked) == ("unreachable", [])
+
+
+@both
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_question_at_fault_is_no_outage(kind: str, status: int) -> None:
     """A question that the service refuses fails alone: the next is asked."""
     service = Service()
-    service.answer = lambda _: httpx.Response(422, json={"detail": "no"})
+    service.answer = lambda _: httpx.Response(status, json={"detail": "no"})
     assert (await service.ask(kind, "user-7", "digits"))[0].reason == "failed"
     with service.sync() as client:
         for _ in range(3):

@@ -1,5 +1,6 @@
 """The HTTP API, on the bus in memory: what callers get, and what reaches the bus."""
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -12,7 +13,15 @@ from libs.common.clock import ManualClock
 from libs.common.errors import Retryable
 from schemas.decode import decode
 from schemas.event import Contract
-from schemas.experiments import Experiment, ExperimentState, Rollback, Variant, Verdict, VerdictKind
+from schemas.experiments import (
+    Experiment,
+    ExperimentDefinition,
+    ExperimentState,
+    Rollback,
+    Variant,
+    Verdict,
+    VerdictKind,
+)
 from schemas.health import Alert, AlertState, HealthState, ModelHealth, Performance, Severity
 from schemas.results import Result
 from schemas.versions import ModelState, ModelVersion, Registration, Retraining, RetrainingState
@@ -55,7 +64,10 @@ class Place:
         self.live = Live(max_subscribers=1, queue_limit=10)
         self.show = Show(self.views, self.live)
         self.settings = GatewaySettings(
-            kafka_bootstrap_servers="memory", gateway_max_batch=5, gateway_max_body_bytes=20_000
+            kafka_bootstrap_servers="memory",
+            gateway_max_batch=5,
+            gateway_max_body_bytes=20_000,
+            assignment_max_body_bytes=10_000,
         )
         gateway = Gateway(
             take_events=TakeEvents(self.producer, CLOCK, self.settings.gateway_max_batch),
@@ -166,6 +178,14 @@ async def test_commands_are_passed_on_to_assignment(place: Place) -> None:
     assert (await place.http.post("/v1/experiments/e/explode", json={})).status_code == 422
 
 
+async def test_what_assignment_would_not_take_is_not_passed_on(place: Place) -> None:
+    """413, and not 503: assignment hangs up on a body that is too large for it, as if it were down."""
+    place.assignment.down = True
+    answer = await place.http.post("/v1/experiments", content=b" " * 10_001)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "too_large")
+    assert (await place.http.post("/v1/experiments", content=b" " * 10_000)).status_code == 503
+
+
 async def test_an_absent_assignment_is_said(place: Place) -> None:
     """503 with what to do next while assignment does not answer."""
     place.assignment.down = True
@@ -255,6 +275,48 @@ async def test_what_is_known_can_be_read(place: Place) -> None:
     assert (await place.http.get("/v1/models/m/retraining")).json() == {"retrainings": []}
     assert len((await place.http.get("/v1/alerts?state=opened&subject=m")).json()["alerts"]) == 1
     assert (await place.http.get("/v1/alerts?state=resolved")).json()["alerts"] == []
+
+
+async def test_an_experiment_is_shown_with_the_alerts_that_last(place: Place) -> None:
+    """Whoever looks at a rolled-back experiment sees that it leaks, and no longer once that is over."""
+    opened = Alert(
+        alert_id="l", subject="e", cause="leak", severity=Severity.CRITICAL, state=AlertState.OPENED,
+        title="t", detail="d", source="metrics", opened_at_ms=1, changed_at_ms=1,
+    )  # fmt: skip
+    for event in (*known(), opened):
+        await place.show(event)
+    shown = (await place.http.get("/v1/experiments/e")).json()["alerts"]
+    assert [(each["cause"], each["severity"]) for each in shown] == [("leak", "critical")]
+    resolved = opened.model_copy(update={"state": AlertState.RESOLVED, "changed_at_ms": 2})
+    await place.show(resolved)
+    assert (await place.http.get("/v1/experiments/e")).json()["alerts"] == []
+
+
+async def test_whatever_takes_a_body_can_be_tried_in_the_page(place: Place) -> None:
+    """The description at /docs offers a body with an example for every route that needs one."""
+    paths = (await place.http.get("/openapi.json")).json()["paths"]
+    changing = [
+        (path, route) for path, routes in paths.items() for verb, route in routes.items() if verb != "get"
+    ]
+    assert len(changing) >= 8
+    for path, route in changing:
+        assert route["requestBody"]["content"]["application/json"], path
+    created = paths["/v1/experiments"]["post"]
+    assert {each["name"] for each in created["parameters"]} == {"start", "by"}
+
+
+async def test_the_examples_in_the_page_are_valid(place: Place) -> None:
+    """The batch that the page offers is accepted, and its experiment is one that assignment would take."""
+    paths = (await place.http.get("/openapi.json")).json()["paths"]
+
+    def example(path: str) -> Any:
+        return paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
+
+    taken = await place.http.post("/v1/events", json=example("/v1/events"))
+    assert taken.status_code == 202, taken.text
+    one = await place.http.post("/v1/events/conversion", json=example("/v1/events/{fact_type}"))
+    assert one.status_code == 202, one.text
+    ExperimentDefinition.model_validate_json(json.dumps(example("/v1/experiments")))
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ def test_a_leak_after_a_rollback_is_one_critical_episode_and_verified_only_when_
     goes_on = life.look(leaking, watch=read_to(over_ms - 1), fresh=False)
     assert (goes_on.alerts, goes_on.verdict, goes_on.again_at_ms is None) == ((), None, False)
     over = life.look(leaking, watch=read_to(over_ms), fresh=False)
-    assert [each.state for each in over.alerts] == [AlertState.RESOLVED]
+    assert [(each.state, each.detail) for each in over.alerts] == [
+        (AlertState.RESOLVED, "it no longer holds")
+    ]
     assert over.verdict is not None
     assert "when a leak ended" in over.verdict.reason
     blind = life.look(leaking)

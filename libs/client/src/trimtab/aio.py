@@ -1,4 +1,4 @@
-"""The client for asyncio: the same verbs, and the event loop is never held up."""
+"""The client for asyncio: the same verbs, and nothing but a `sticky_store` holds up the event loop."""
 
 import asyncio
 from collections.abc import Mapping

@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-FAULTY_BATCH = frozenset({400, 422})
-"""The batch itself is not understood; sending it again would change nothing."""
-TOO_LARGE = 413
-"""Fewer at a time may pass; a single event never will."""
+REFUSED_WHOLE = frozenset({400, 413, 422})
+"""The batch is not understood, or too large. One event may be to blame, and fewer at a time may pass; alone
+it never will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,8 @@ class Answer:
     error: str = ""
     retry_after_ms: float | None = None
     """How long the gateway asks to wait."""
+    split: bool = False
+    """True: what is to be sent again passes in smaller batches, or not at all."""
 
 
 def all_again(count: int, error: str, retry_after_ms: float | None = None) -> Answer:
@@ -43,11 +44,13 @@ def read_answer(status: int, body: bytes, retry_after: str | None, count: int) -
     if status in (200, 202, 422, 503):
         try:
             return _per_item(json.loads(body), status, wait_ms, count)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             pass  # a proxy's page, for one: treated by its status alone
-    if status in FAULTY_BATCH or (status == TOO_LARGE and count == 1):
+    if status in REFUSED_WHOLE:
         problem = f"the gateway refused the batch with {status}: {body[:200].decode(errors='replace')}"
-        return Answer(rejected=tuple((index, problem) for index in range(count)), error=problem)
+        if count > 1:
+            return Answer(retry=tuple(range(count)), error=problem, split=True)
+        return Answer(rejected=((0, problem),), error=problem)
     return all_again(count, f"the gateway answered {status}", wait_ms)
 
 

@@ -11,7 +11,7 @@ from trimtab.assignments import FAILED, UNREACHABLE, Assignment
 
 MAX_ANSWER_BYTES = 1_000_000
 _KEY = re.compile(r"(?!\.+$)[A-Za-z0-9_.\-]{1,128}")
-_OK, _MISUNDERSTOOD = 200, frozenset({400, 422})
+_OK, _MISUNDERSTOOD = 200, frozenset({400, 413, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read_reply(key: str, status: int, body: bytes, retry_after: str | None) -> R
     if status == _OK:
         try:
             return Reply(_assignment(json.loads(body)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             return unreachable(key, f"the answer is no assignment: {type(error).__name__}: {error}")
     said = f"the assignment service answered {status}: {body[:200].decode(errors='replace')}"
     if status in _MISUNDERSTOOD:  # this question is at fault, the service is well

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trimtab.answers import TOO_LARGE, Answer, all_again, read_answer
+from trimtab.answers import Answer, all_again, read_answer
 from trimtab.buffer import Buffer
 from trimtab.clock import monotonic_ms
 from trimtab.events import Event
@@ -73,7 +73,7 @@ class Delivery:
             if room:
                 self.queued += 1
                 if self._asleep:
-                    self.start()
+                    self._awake()
             else:
                 self.dropped += 1
             said = self.dropped
@@ -88,11 +88,19 @@ class Delivery:
             self.last_error = problem
 
     def start(self) -> None:
-        """Start the thread. Does nothing when it runs."""
-        self._asleep = False
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="trimtab-delivery", daemon=True)
-            self._thread.start()
+        """Start the thread. Does nothing when it runs. Raises RuntimeError where the system allows none."""
+        with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="trimtab-delivery", daemon=True)
+                thread.start()
+                self._thread = thread
+            self._asleep = False
+
+    def _awake(self) -> None:
+        try:
+            self.start()
+        except RuntimeError as error:  # no thread to be had now: the event waits, and the next tries again
+            self.last_error = f"{type(error).__name__}: {error}"
 
     def flush(self, deadline_ms: float) -> bool:
         """Send all that waits, now. True: every event has its final answer; False: not in time."""
@@ -168,9 +176,8 @@ class Delivery:
         return self._settings.flush_interval_ms
 
     def _take_in_hand(self) -> None:
-        if self._in_hand:
-            return
-        for event in self._buffer.take(self._settings.max_batch):
+        # Also beside what must be sent again: one broker that is away must not hold up what the others take.
+        for event in self._buffer.take(self._settings.max_batch - len(self._in_hand)):
             try:
                 self._in_hand.append(pack(event))
             except Unsendable as error:
@@ -183,10 +190,18 @@ class Delivery:
         self._tell([batch[index].event for index in answer.accepted])
         self._in_hand = [batch[index] for index in answer.retry] + self._in_hand[len(batch) :]
         self._settle(len(answer.accepted), len(answer.rejected), answer.error)
-        if not answer.retry:
-            self._failures = 0
-            return None
-        return self._backoff_ms(answer)
+        if answer.split:
+            self._batch_limit = max(1, len(batch) // 2)
+        if answer.split or answer.accepted:
+            self._failures = 0  # this is no outage: each try brings something, and the pause stays short
+        if answer.retry:
+            return self._backoff_ms(answer)
+        self._failures = 0
+        # Slowly back to full batches: one event that did not pass must not slow down all that follow.
+        self._batch_limit = min(
+            self._settings.max_batch, self._batch_limit + 1 + self._settings.max_batch // 50
+        )
+        return None
 
     def _post(self, batch: list[Packed]) -> Answer:
         self.sent += len(batch)
@@ -196,8 +211,6 @@ class Delivery:
             )
         except Exception as error:  # noqa: BLE001 - names that are none raise UnicodeError, and so on
             return all_again(len(batch), f"the gateway does not answer: {type(error).__name__}: {error}")
-        if response.status_code == TOO_LARGE:
-            self._batch_limit = max(1, len(batch) // 2)
         return read_answer(
             response.status_code, response.content, response.headers.get("retry-after"), len(batch)
         )

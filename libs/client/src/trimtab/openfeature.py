@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
-from openfeature.exception import ErrorCode, ProviderNotReadyError
+from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotReadyError
 from openfeature.flag_evaluation import FlagResolutionDetails
 from openfeature.provider import AbstractProvider, Metadata
 from openfeature.track import TrackingEventDetails
@@ -60,15 +60,20 @@ class TrimtabProvider(AbstractProvider):
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
         """Start the client where nobody has. Raises ProviderNotReadyError when no rules come in time; the
-        provider becomes ready by itself when they do."""
+        provider becomes ready by itself when they do. Raises ProviderFatalError for a closed client."""
         if not self._client.started:
-            self._client.start(self._start_deadline_ms)
-            self._started_it = True
+            self._start()
         self._waiting = True
         if self._client.ready:  # asked after `_waiting` is set: rules that come now are announced, or seen
             self._waiting = False
         else:
             raise ProviderNotReadyError(f"no rules: {self._client.stats().rules_error}")
+
+    def _start(self) -> None:
+        self._client.start(self._start_deadline_ms)
+        if not self._client.started:
+            raise ProviderFatalError("the client has been closed, and stays so: make another")
+        self._started_it = True
 
     def shutdown(self) -> None:
         """Send what waits; close the client where the provider started it."""

@@ -27,6 +27,7 @@ class Running(Protocol):
 
 
 _running: set[Running] = set()
+_at_end: tuple[int, util.Finalize | None] = (0, None)
 
 
 def enlist(one: Running) -> None:
@@ -51,7 +52,10 @@ def close_all() -> None:
 
 def _in_worker(_: object) -> None:
     # multiprocessing ends most of its workers by os._exit, which does not ask atexit; it has its own way.
-    util.Finalize(None, close_all, exitpriority=10)
+    global _at_end  # one for the process, however many clients it makes
+    pid, end = _at_end
+    if end is None or pid != os.getpid() or not end.still_active():
+        _at_end = os.getpid(), util.Finalize(None, close_all, exitpriority=10)
 
 
 def _in_child() -> None:

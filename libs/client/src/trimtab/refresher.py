@@ -41,7 +41,7 @@ class Refresher:
         self._asleep = self._asleep or self._thread is not None
         if self._asleep:
             self._inherited, self.rules = self.rules or self._inherited, None
-        self._waking = threading.Lock()
+        self._waking = threading.RLock()
         self.abandoned = False
         """Set, without a lock, when nobody holds the client any more: end."""
         self._stopping = threading.Event()
@@ -54,15 +54,24 @@ class Refresher:
         if self._asleep:
             with self._waking:
                 if self._asleep:
-                    self.rules, self._asleep = self._inherited, False
-                    self.start(0.0)
+                    self.rules = self._inherited  # before the thread runs: it asks by the ETag of these
+                    try:
+                        self.start(0.0)
+                    except RuntimeError as error:  # no thread to be had now: the next who asks tries again
+                        self._failed(f"{type(error).__name__}: {error}")
+                        self.rules = None
+                        return self._inherited
+                    self._asleep = False
         return self.rules
 
     def start(self, deadline_ms: float) -> bool:
-        """Start the thread and wait for the first rule set. False: it did not come in time; it still may."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="trimtab-rules", daemon=True)
-            self._thread.start()
+        """Start the thread and wait for the first rule set. False: it did not come in time; it still may.
+        Raises RuntimeError where the system allows no thread."""
+        with self._waking:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="trimtab-rules", daemon=True)
+                thread.start()
+                self._thread = thread
         return self._first.wait(deadline_ms / 1_000)
 
     def close(self, deadline_ms: float) -> None:

@@ -87,9 +87,9 @@ class Remote(Asking):
         return self._settle(self._post(question))
 
     def _post(self, question: Question) -> Reply:
-        http, body = self._network.http, b""
-        ends_ms = monotonic_ms() + 2 * self._timeout_ms
+        body, ends_ms = b"", monotonic_ms() + 2 * self._timeout_ms
         try:
+            http = self._network.http  # raises once closed
             with http.stream("POST", question.url, content=question.body, headers=_HEADERS) as response:
                 for part in response.iter_bytes():
                     body += part
@@ -108,6 +108,7 @@ class AsyncRemote(Asking):
     ) -> None:
         super().__init__(base_url, timeout_ms, transport, tally)
         self._http: httpx.AsyncClient | None = None
+        self._closed = False
 
     def reborn(self) -> None:
         """Leave a parent process's connections alone."""
@@ -115,7 +116,8 @@ class AsyncRemote(Asking):
         self._http = None
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; who asks afterwards is told `unreachable`."""
+        self._closed = True
         if self._http is not None:
             http, self._http = self._http, None
             await http.aclose()
@@ -132,6 +134,8 @@ class AsyncRemote(Asking):
             return self._settle(unreachable(question.key, f"no answer in {self._timeout_ms:g} ms"))
 
     async def _post(self, question: Question) -> Reply:
+        if self._closed:
+            return unreachable(question.key, "the client is closed")
         if self._http is None:
             transport = self._transport if isinstance(self._transport, httpx.AsyncBaseTransport) else None
             self._http = httpx.AsyncClient(timeout=None, transport=transport)  # noqa: S113 - see `ask`

@@ -95,8 +95,8 @@ def parse(document: Any) -> Rules:
 
     {"revision": 7, "experiments": [{"experiment_id", "revision", "closed", "exposes", "shadow", "salt",
     "hashing", "coverage", "control", "defers_to", "variants": [{"key", "weight", "model_version",
-    "payload"}], "targeting": {}, "exclusion": {"group", "start", "end"}, "holdout": {"name", "share"},
-    "forced": {unit_id: variant}, "sticky_since", "attributes": []}],
+    "payload"}], "valued", "targeting": {}, "exclusion": {"group", "start", "end"},
+    "holdout": {"name", "share"}, "forced": {unit_id: variant}, "sticky_since", "attributes": []}],
     "models": [{"model", "champion", "experiment_id"}]}
 
     What an older service does not say yet has its default. An experiment that uses what only a newer client
@@ -121,7 +121,7 @@ def _model(document: Mapping[str, Any]) -> ModelRule:
 
 def _experiment(document: Mapping[str, Any]) -> ExperimentRule:
     variants = document["variants"]
-    arms = _arms(variants)
+    arms = _arms(variants, document.get("valued"))
     by_key = {arm.key: arm for arm in arms}
     if document["control"] not in by_key:
         raise ValueError(f"control {document['control']!r} is not a variant")
@@ -172,8 +172,9 @@ def _holdout(document: Mapping[str, Any] | None) -> Share | None:
     return Share(f"holdout:{_text(document['name'])}", 0.0, float(document["share"]))
 
 
-def _arms(variants: Any) -> tuple[Arm, ...]:
-    valued = valued_by(variants)
+def _arms(variants: Any, told: Any) -> tuple[Arm, ...]:
+    # Told because an ended experiment comes with one variant only, of which more may be true than of all.
+    valued = told if told in get_args(Valued) else valued_by(variants)
     return tuple(
         Arm(
             _text(each["key"]),

@@ -30,7 +30,8 @@ class Stats:
     bad_units: int
     """Calls of `assign` with an id that cannot be a unit's."""
     attributes_left_out: int
-    """Attributes that an exposure was to carry and cannot: of another type, not finite or too long."""
+    """Attributes that an exposure or a conversion was to carry and cannot: of another type, not finite, too
+    long or too many."""
     sticky_errors: int
     """What the sticky store raised."""
     assign_errors: int

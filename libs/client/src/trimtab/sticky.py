@@ -18,8 +18,10 @@ Given = tuple[str, int]
 class StickyStore(Protocol):
     """A memory that several processes share, such as Redis.
 
-    Its calls are made inside `assign`, at most two for a unit and experiment: give it a short time-out. What
-    it raises is counted (`stats().sticky_errors`), and the assignment goes on without it.
+    Its calls are made inside `assign` (with asyncio too: they hold up the event loop), at most two each time:
+    give it a short time-out. `get` is asked until this process knows what the unit was given, so at every
+    call for a unit that takes no part. What it raises is counted (`stats().sticky_errors`), and the
+    assignment goes on without it.
     """
 
     def get(self, experiment_id: str, unit_id: str) -> Given | None:

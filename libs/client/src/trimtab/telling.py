@@ -64,8 +64,11 @@ class Telling:
     def convert(
         self, unit_id: str, name: str, value: float = 1.0, *, attributes: Mapping[str, Any] | None = None
     ) -> str:
-        """Tell that a unit did something that is counted. Returns the event's id."""
-        return self._tell(events.conversion, unit_id, name=name, value=value, attributes=attributes)
+        """Tell that a unit did something that is counted. Returns the event's id.
+
+        Attributes that cannot travel are left out, and counted: the conversion counts all the same.
+        """
+        return self._tell(self._conversion, unit_id, name=name, value=value, attributes=attributes)
 
     def feedback(
         self,
@@ -85,17 +88,29 @@ class Telling:
         self, unit_id: str, assignment: Assignment, attributes: Mapping[str, Any] | None
     ) -> str | None:
         pair = (str(assignment.experiment_id), unit_id)
-        if not self._exposed.add(pair, True):
+        if self._exposed.get(pair):
             return None
         carried: Mapping[str, Any] | None = None
         if attributes and assignment.attributes:
             carried, left_out = told(attributes, assignment.attributes)
             self._tally.add("attributes_left_out", left_out)
         event = events.exposure(unit_id, assignment, carried or None)
+        # Known only now: attributes that cannot be read have raised, and the next call may tell it.
+        if not self._exposed.add(pair, True):
+            return None
         if self._delivery.put(event):
             return str(event["event_id"])
         self._exposed.discard(pair)
         return None
+
+    def _conversion(
+        self, unit_id: str, name: str, value: float, attributes: Mapping[str, Any] | None
+    ) -> events.Event:
+        carried: Mapping[str, Any] | None = None
+        if attributes:
+            carried, left_out = told(attributes, list(attributes))
+            self._tally.add("attributes_left_out", left_out)
+        return events.conversion(unit_id, name, value, carried or None)
 
     def _tell(self, make: Callable[..., events.Event], unit_id: str, **fields: Any) -> str:
         """Queue an event. What can never be sent is counted as rejected, and has an id all the same."""
