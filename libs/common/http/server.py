@@ -9,7 +9,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from libs.common.errors import Misconfigured, Retryable
-from libs.common.http.protocol import BoundedHttp
 from libs.common.lifecycle import Stop
 
 BACKLOG = 2_048
@@ -43,7 +42,7 @@ async def serve(
     with _listen(host, port) as listening:
         config = uvicorn.Config(
             app,
-            http=BoundedHttp,
+            http="h11",  # httptools takes heads without an end, and loses bodies behind an offered upgrade
             log_config=None,  # our own logs, and telemetry instead of an access log
             access_log=False,
             server_header=False,
