@@ -51,8 +51,7 @@ class Burial(Generic[RowsT]):
                 return
             done = await self._dead_letters.bury_many([each for _, lot in waiting for each in lot])
             for held, lot in waiting:
-                for _ in lot[:done]:
-                    held.passages.popleft()
+                held.passed(min(done, len(lot)))
                 done -= min(done, len(lot))
 
     async def cancel(self) -> None:
