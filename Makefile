@@ -63,9 +63,21 @@ laws: install ## the laws of exact streaming, with the examples tried
 simulate: install ## the statistics' claims by simulation, written to docs/reference/claims.md (ARGS=--quick)
 	@$(BIN)/python -m benchmarks.simulate $(ARGS)
 
+# Two at a time: what computes beside what waits for Kafka and PostgreSQL. With ARGS: those tests alone.
+PURE := tests/unit tests/architecture tests/simulation
+
 test: install ## every test: unit, contract, architecture, integration on a real Kafka and PostgreSQL
 	@$(BIN)/coverage erase
+ifeq ($(strip $(ARGS)),)
+	@mkdir -p .trimtab; echo "Pure tests run beside the others; what they say comes last."; \
+	$(BIN)/coverage run -m pytest $(PURE) > .trimtab/pure-tests.log 2>&1 & pure=$$!; \
+	trap 'kill $$pure' INT TERM; \
+	$(BIN)/coverage run -m pytest $(PURE:%=--ignore=%); others=$$?; \
+	wait $$pure; pure=$$?; cat .trimtab/pure-tests.log; \
+	test $$others -eq 0 -a $$pure -eq 0
+else
 	@$(BIN)/coverage run -m pytest $(ARGS)
+endif
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --skip-covered --format=total | sed 's/^/coverage of the whole, per cent: /'
 

@@ -238,7 +238,7 @@ async def test_bus_outage_serves_control_and_loses_no_event(place: Place, stack:
     await place.http.post("/v1/experiments?start=true", content=definition(name).to_json())
 
     async def answers() -> list[dict[str, Any]]:
-        params = [{"unit_id": f"user-{n}"} for n in range(20)]
+        params = [{"unit_id": f"user-{n}"} for n in range(80)]  # a fifth takes part
         return [(await place.http.get(f"/v1/assignments/{name}", params=each)).json() for each in params]
 
     taking_part = [each for each in await answers() if each["in_experiment"]]
