@@ -51,7 +51,8 @@ class Burial(Generic[RowsT]):
                 return
             done = await self._dead_letters.bury_many([each for _, lot in waiting for each in lot])
             for held, lot in waiting:
-                held.passed(min(done, len(lot)))
+                for _ in lot[:done]:
+                    held.passages.popleft()
                 done -= min(done, len(lot))
 
     async def cancel(self) -> None:

@@ -27,10 +27,6 @@ class Held(Generic[RowsT]):
     passages: deque[Passage] = field(default_factory=deque)
     """What the dead letters have still to hear of, in order."""
     _pending: tuple[dict[str, int], RowsT] | None = None
-    """Rows that are to be written, and the offsets that they cover."""
-    _unburied: int = 0
-    """Of the passages in front of the queue, so many come before the pending rows: these wait for them."""
-    _waited: bool = False
 
     def fold(self, topic: str, batch: Batch) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
@@ -55,44 +51,21 @@ class Held(Generic[RowsT]):
         """Return True when no poison waits."""
         return all(passage.record is None for passage in self.passages)
 
-    def passed(self, count: int) -> None:
-        """Forget so many passages from the front: the dead letters have heard of them."""
-        for _ in range(count):
-            self.passages.popleft()
-        self._unburied = max(self._unburied - count, 0)
-
-    @property
-    def ripe(self) -> bool:
-        """True when rows waited for dead letters, and need not wait any more."""
-        return self._waited and not self._unburied
-
-    async def write_ripe(self, store: PartitionStore[RowsT]) -> None:
-        """Write the rows that are ripe, and take no others. Raises what the store raises."""
-        await self._write(store)
-
     def to_replay(self) -> int:
         """Return how many offsets are still to be read before anything may be published."""
         return sum(max(covered - self.offsets[topic], 0) for topic, covered in self.covered.items())
 
     async def publish(self, store: PartitionStore[RowsT]) -> None:
-        """Publish what changed, if anything was read or the state says so, and the replay is over.
-
-        Rows that lie beyond poison which is not buried are taken now and wait: they are `ripe` once it is.
-        What waits, or could not be written by a failed call, is written first: the state counts it as
-        published already. Raises what the store raises.
-        """
-        if self._unburied:
-            return
+        """Publish what changed, if anything was read or the state says so, and the replay is over. What a
+        failed call could not write is written first: the state counts it as published already. Raises what
+        the store raises."""
         if self._pending is not None:
             await self._write(store)
-        if self.to_replay():
+        if self.to_replay() or not self.buried():
             return
         if self.offsets != self.covered or self.state.changed():
-            self._unburied = 0 if self.buried() else len(self.passages)
-            self._waited = self._unburied > 0
             self._pending = (dict(self.offsets), self.state.rows())
-            if not self._waited:
-                await self._write(store)
+            await self._write(store)
 
     def worth_a_snapshot(self) -> bool:
         """Return True when there is something new, and all of it is published.
@@ -105,7 +78,6 @@ class Held(Generic[RowsT]):
 
     async def _write(self, store: PartitionStore[RowsT]) -> None:
         assert self._pending is not None
-        self._waited = False
         offsets, rows = self._pending
         with collector(PUBLISH_DURATION).time():
             await store.publish(self.lease, offsets, rows)

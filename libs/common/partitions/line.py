@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Generic
 
@@ -21,6 +21,7 @@ from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
 from libs.common.partitions.burial import Burial
+from libs.common.partitions.held import Held
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import PartitionStore, RowsT, StateFactory
@@ -139,13 +140,9 @@ class Line(Generic[RowsT]):
         now_ms = self.clock.monotonic_ms()
         if now_ms >= self._publish_due_ms:
             self._publish_due_ms = now_ms + self.settings.publish_interval_ms
-            if not records or self._snapshot_due(now_ms):
-                # Else the rows wait for their dead letters, and the line goes on meanwhile.
-                await self._burial.end()
-                await self._burial.bury()
+            await self._burial.end()
+            await self._burial.bury()
             await self._publish(now_ms)
-        elif any(held.ripe for held in self._own.held.values()):
-            await self._publish_ripe()
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
             await self._renew()
@@ -168,7 +165,7 @@ class Line(Generic[RowsT]):
         A store that does not answer holds nobody up: the rows wait, one set for each partition."""
         self._saver.check()
         all_held = list(self._own.held.items())
-        answers = await asyncio.gather(*(self._written(number, held.publish) for number, held in all_held))
+        answers = await asyncio.gather(*(self._publish_one(*each) for each in all_held))
         self._trouble = next(filter(None, answers), "")
         for number, held in all_held:
             mine = self._own.held.get(number) is held
@@ -176,19 +173,10 @@ class Line(Generic[RowsT]):
                 held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
                 self._saver.save(held)
 
-    async def _publish_ripe(self) -> None:
-        """Publish what waited for dead letters."""
-        ripe = [each for each in self._own.held.items() if each[1].ripe]
-        answers = await asyncio.gather(*(self._written(number, held.write_ripe) for number, held in ripe))
-        self._trouble = next(filter(None, answers), "")
-
-    def _snapshot_due(self, now_ms: float) -> bool:
-        return self._saver.idle and any(now_ms >= each.snapshot_due_ms for each in self._own.held.values())
-
-    async def _written(self, number: int, write: Callable[[PartitionStore[RowsT]], Awaitable[None]]) -> str:
-        """Write one partition's rows; return what is in the way."""
+    async def _publish_one(self, number: int, held: Held[RowsT]) -> str:
+        """Publish one partition; return what is in the way."""
         try:
-            await write(self.store)
+            await held.publish(self.store)
         except Fenced as error:
             self._lose(number, error)
         except Retryable as error:

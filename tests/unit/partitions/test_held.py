@@ -121,30 +121,9 @@ async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> 
     await held.publish(store)
     assert store.published == {}
     assert not held.worth_a_snapshot()
-    held.passed(3)
+    held.passages.clear()
     await held.publish(store)
     assert store.published == {0: [{"unit": 4}]}
-
-
-async def test_rows_wait_for_the_poison_before_them_and_for_no_other(counting: Any, store: Any) -> None:
-    """What was to be published when poison waited is written as it was then, as soon as that poison is
-    buried; what was folded meanwhile comes with the next rows, and waits for its own."""
-    held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
-    held.fold("exposures", Batch.of([record("exposures", 0, b"1"), record("exposures", 1, b"bad")]))
-    await held.publish(store)
-    held.fold("exposures", Batch.of([record("exposures", 2, b"1"), record("exposures", 3, b"worse")]))
-    await held.publish(store)
-    assert (store.published, held.ripe) == ({}, False)
-    held.passed(2)
-    assert held.ripe
-    await held.write_ripe(store)
-    assert (store.published, held.covered) == ({0: [{"unit": 1}]}, {"exposures": 2})
-    assert not held.ripe
-    await held.publish(store)
-    assert (store.published, held.ripe) == ({0: [{"unit": 1}]}, False)
-    held.passed(len(held.passages))
-    await held.publish(store)
-    assert (store.published, held.covered) == ({0: [{"unit": 1}, {"unit": 2}]}, {"exposures": 4})
 
 
 async def test_poison_that_an_earlier_owner_buried(counting: Any) -> None:
