@@ -20,6 +20,8 @@ from trimtab import Trimtab
 options = dict(flush_interval_ms=60_000, refresh_interval_ms=50, exit_deadline_ms=1_000)
 client = Trimtab({gateway!r}, {url!r}, **options).start()
 """
+LISTEN = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A shell's background jobs are born deaf to Ctrl-C, and their children with them."""
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
 
@@ -45,7 +47,7 @@ def told(server: Server) -> Counter[str]:
         ("sys.exit(3)", 3),
         ("raise RuntimeError('a defect')", 1),
         ("raise KeyboardInterrupt", 130),
-        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)", 130),
+        (f"{LISTEN}; os.kill(os.getpid(), signal.SIGINT); time.sleep(20)", 130),
     ],
 )
 def test_end_of_the_process_sends_what_waits(server: Server, ending: str, code: int) -> None:
