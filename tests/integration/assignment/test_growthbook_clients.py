@@ -22,12 +22,7 @@ from schemas.experiments import Policy
 from schemas.facts import Exposure
 from services.assignment.config import AssignmentSettings
 from tests.clients.javascript.harness import started
-from tests.integration.assignment.test_service import (  # noqa: F401 - a fixture is used by its name
-    Place,
-    served,
-    settings,
-    until,
-)
+from tests.integration.assignment.running import Place, served, until
 from tests.unit.assignment.make import definition
 
 KEY = "sdk-test"
@@ -41,7 +36,7 @@ def say(line: str) -> None:
 
 
 @pytest.fixture
-async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:  # noqa: F811
+async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:
     """Return the running service."""
     async with served(settings) as here:
         yield here
@@ -212,7 +207,7 @@ async def whole_stream(url: str, connected: asyncio.Event) -> str:
 
 
 async def test_streams_end_with_the_service_and_come_back(
-    settings: AssignmentSettings,  # noqa: F811
+    settings: AssignmentSettings,
 ) -> None:
     """A service that stops ends its streams itself, so that it need not cut them off; the SDK finds the next
     one and hears of what that does."""

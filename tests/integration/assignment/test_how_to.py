@@ -14,11 +14,7 @@ import pytest
 from deploy.local.homes import CHECKOUT
 from services.assignment.config import AssignmentSettings
 from tests.clients.javascript.harness import install
-from tests.integration.assignment.test_service import (  # noqa: F401 - a fixture is used by its name
-    Place,
-    served,
-    settings,
-)
+from tests.integration.assignment.running import Place, served
 
 PAGE = CHECKOUT / "docs" / "how-to" / "assign-with-any-client.md"
 BLOCKS: list[tuple[str, str]] = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -32,7 +28,7 @@ RUN_DEADLINE_S = 60
 
 
 @pytest.fixture
-async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:  # noqa: F811
+async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:
     """Return the running service."""
     async with served(settings) as here:
         yield here

@@ -4,14 +4,9 @@ import asyncio
 import json
 import logging
 import secrets
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 from openfeature.api import get_client, set_provider
 from openfeature.client import OpenFeatureClient
@@ -21,116 +16,14 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 
 from deploy.local.stack import LocalStack
-from libs.common.bus.kafka import KafkaBus
-from libs.common.clock import SystemClock
-from libs.common.lifecycle import Stop
-from libs.common.settings import load
-from services.assignment.bootstrap import run_http
 from services.assignment.config import AssignmentSettings
 from tests.clients.javascript.harness import run_script
+from tests.integration.assignment.running import CLOCK, Place, free_port, served, until
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 60
-CLOCK = SystemClock()
 VALUES = {"boolean": True, "string": "grün", "integer": 7, "float": 1.0, "object": {"a": [1.5, "x"]}}
 OTHER = {"boolean": False, "string": "", "integer": 0, "float": 0.5, "object": {}}
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a state."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            if await holds():
-                return
-            await asyncio.sleep(0.01)
-
-
-@dataclass
-class Place:
-    """The running service."""
-
-    http: httpx.AsyncClient
-    url: str
-    bus: KafkaBus
-
-    async def begin(self, *, default: Any, value: Any, **fields: Any) -> str:
-        """Start an experiment that gives everybody `value`, and return its key."""
-        key = f"flag-{secrets.token_hex(4)}"
-        variants = [{"key": "off", "payload": default, "weight": 0.0}, {"key": "on", "payload": value}]
-        body = {"experiment_id": key, "variants": variants, "control": "off", "policy": {"ramp": []}} | fields
-        # As JSON by hand: it keeps the point of a float.
-        answer = await self.http.post("/v1/experiments?start=true", content=json.dumps(body))
-        assert answer.status_code == 201, answer.text
-        return key
-
-    async def exposures(self, key: str) -> list[dict[str, Any]]:
-        """Return the exposures of an experiment on Kafka."""
-        reader = self.bus.reader(["exposures"])
-        await reader.start()
-        try:
-            partitions = reader.assignment()
-            left = sum((await reader.end_offsets(partitions)).values())
-            left -= sum((await reader.beginning_offsets(partitions)).values())
-            found: list[dict[str, Any]] = []
-            async with asyncio.timeout(DEADLINE_S):
-                while left > 0:
-                    for batch in (await reader.fetch(timeout_ms=200, max_records=500)).values():
-                        left -= len(batch)
-                        found += [json.loads(each.value or b"") for each in batch]
-            return [each for each in found if each["experiment_id"] == key]
-        finally:
-            await reader.stop()
-
-
-@asynccontextmanager
-async def served(settings: AssignmentSettings) -> AsyncIterator[Place]:
-    """Run the service in this process while the block lasts, then drain it."""
-    stop = Stop()
-    task = asyncio.create_task(run_http(settings, stop))
-    url = f"http://127.0.0.1:{settings.assignment_port}"
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=10) as http:
-
-            async def up() -> bool:
-                if task.done():
-                    task.result()
-                try:
-                    return (await http.get("/v1/rules")).status_code == 200
-                except httpx.HTTPError:
-                    return False
-
-            await until(up)
-            yield Place(http, url, KafkaBus(settings.kafka_bootstrap_servers, client_id="test", clock=CLOCK))
-    finally:
-        stop.set("the test is over")
-        async with asyncio.timeout(DEADLINE_S):
-            await task
-
-
-@pytest.fixture
-def settings(
-    kafka_bootstrap_servers: str, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AssignmentSettings:
-    """Return the settings of a process in this stack, as its environment would give them."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("ASSIGNMENT_PORT", str(free_port()))
-    monkeypatch.setenv("ASSIGNMENT_EXPOSURE_DEADLINE_MS", "500")
-    return load(AssignmentSettings)
-
-
-@pytest.fixture
-async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:
-    """Return the running service."""
-    async with served(settings) as here:
-        yield here
 
 
 async def ask(url: str, kind: str, key: str, default: Any, context: EvaluationContext) -> Any:

@@ -5,147 +5,30 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from deploy.local.stack import LocalStack
-from libs.common.bus.control import control_message
-from libs.common.bus.kafka import KafkaBus
-from libs.common.clock import SystemClock
 from libs.common.lifecycle import Stop
 from libs.common.settings import load
-from schemas.decode import decode
-from schemas.event import Contract
 from schemas.experiments import Experiment, Rollback, VerdictKind
 from schemas.facts import Exposure
 from services.assignment import bootstrap
 from services.assignment.bootstrap import run_http
 from services.assignment.config import AssignmentSettings
-from tests.unit.assignment.make import TEMPLATE, definition, model_state, verdict
+from tests.integration.assignment.running import DEADLINE_S, Place, free_port, served, until
+from tests.unit.assignment.make import definition, model_state, verdict
 from trimtab import Trimtab
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 60
 IN_FORCE_MS = 2_000
 """From a verdict on the bus to its rollback in force at a client that refreshes every second."""
-CLOCK = SystemClock()
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def settings(
-    kafka_bootstrap_servers: str, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AssignmentSettings:
-    """Return the settings of a process in this stack, as its environment would give them."""
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_bootstrap_servers)
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("ASSIGNMENT_PORT", str(free_port()))
-    monkeypatch.setenv("ASSIGNMENT_EXPOSURE_DEADLINE_MS", "500")
-    return load(AssignmentSettings)
-
-
-@dataclass
-class Place:
-    """The running service, and the bus."""
-
-    http: httpx.AsyncClient
-    bus: KafkaBus
-    url: str
-    model: str
-
-    async def send(self, topic: str, key: str, event: Contract) -> None:
-        """Put an event on the bus, acknowledged."""
-        producer = self.bus.producer()
-        await producer.start()
-        await producer.send(control_message(topic, key, event, source="test", clock=CLOCK))
-        await producer.stop()
-
-    async def heard(self, topic: str, key: str) -> list[Any]:
-        """Return the events of one key that the topic holds now."""
-        reader = self.bus.reader([topic])
-        await reader.start()
-        try:
-            partitions = reader.assignment()
-            left = sum((await reader.end_offsets(partitions)).values())
-            left -= sum((await reader.beginning_offsets(partitions)).values())
-            found = []
-            async with asyncio.timeout(DEADLINE_S):
-                while left > 0:
-                    for batch in (await reader.fetch(timeout_ms=200, max_records=500)).values():
-                        left -= len(batch)
-                        mine = [each.value for each in batch if each.key == key.encode()]
-                        found += [decode(topic, value, CLOCK.now_ms()) for value in mine]
-            return found
-        finally:
-            await reader.stop()
-
-    async def trial(self) -> Experiment:
-        """Begin a trial of version 2 against version 1 of this test's model, and return it."""
-        await self.http.put(f"/v1/models/{self.model}/trial-template", content=TEMPLATE.to_json())
-        await self.send("models", self.model, model_state(1, challenger="2", model=self.model))
-        path = f"/v1/experiments/{self.model}-v2"
-        await until(lambda: self.answers(path))
-        return Experiment.model_validate_json((await self.http.get(path)).content)
-
-    async def answers(self, path: str) -> bool:
-        """True when a GET of the path is 200."""
-        return (await self.http.get(path)).status_code == 200
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait for a state."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            if await holds():
-                return
-            await asyncio.sleep(0.01)
-
-
-@asynccontextmanager
-async def served(settings: AssignmentSettings) -> AsyncIterator[Place]:
-    """Run the service in this process while the block lasts, then drain it."""
-    stop = Stop()
-    task = asyncio.create_task(run_http(settings, stop))
-    url = f"http://127.0.0.1:{settings.assignment_port}"
-    bus = KafkaBus(settings.kafka_bootstrap_servers, client_id="test", clock=CLOCK)
-    try:
-        async with httpx.AsyncClient(base_url=url, timeout=10) as http:
-
-            async def up() -> bool:
-                if task.done():
-                    task.result()
-                try:
-                    return (await http.get("/v1/rules")).status_code == 200
-                except httpx.HTTPError:
-                    return False
-
-            await until(up)
-            yield Place(http, bus, url, f"m-{secrets.token_hex(4)}")
-    finally:
-        stop.set("the test is over")
-        async with asyncio.timeout(DEADLINE_S):
-            await task
-
-
-@pytest.fixture
-async def place(settings: AssignmentSettings) -> AsyncIterator[Place]:
-    """Return the running service."""
-    async with served(settings) as here:
-        yield here
 
 
 @pytest.fixture
