@@ -173,14 +173,14 @@ for n in range(20):
     if child == 0:
         client.assign(f'child-{n}', 'digits')
         client.convert(f'child-{n}', 'purchase')
-        assert client.flush(20_000)
+        assert client.flush(50_000)
         os._exit(0)
     children.append(child)
 assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 stop.set()
 for each in threads: each.join()
 """,
-        deadline_s=60,
+        deadline_s=100,
     )
     assert done.returncode == 0, done.stderr
     assert told(server) == Counter(f"child-{number}" for number in range(20))

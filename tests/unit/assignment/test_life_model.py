@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, precondition, rule
@@ -181,7 +182,7 @@ class Life(Laws):
         self._try(lambda: lift_quarantine(self.desk, model, version, by="ada", reason="because"), moves=True)
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.timeout(600)(Life.TestCase)  # 20 s by itself; busy cores and coverage make it minutes
 TestLife.settings = settings(
     max_examples=100,
     stateful_step_count=30,
