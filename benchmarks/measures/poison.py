@@ -22,7 +22,7 @@ from deploy.local.stack import LocalStack
 
 EVERY = 100
 WANTED = 0.8
-ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable, Iterable
 
 from libs.common.clock import Clock
 
@@ -20,8 +21,22 @@ def derived_id(*parts: str | int) -> str:
 
     Each part is preceded by its length, so ("ab", "c") and ("a", "bc") differ.
     """
-    digest = hashlib.sha256()
-    for part in parts:
-        data = str(part).encode()
-        digest.update(len(data).to_bytes(4, "big") + data)
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(_framed(parts)).hexdigest()[:32]
+
+
+def derived_ids(*parts: str | int) -> Callable[..., str]:
+    """Return what gives the ids that are derived from these parts and those that it is called with: for many
+    that begin alike."""
+    begun = hashlib.sha256(_framed(parts))
+
+    def derived(*rest: str | int) -> str:
+        digest = begun.copy()
+        digest.update(_framed(rest))
+        return digest.hexdigest()[:32]
+
+    return derived
+
+
+def _framed(parts: Iterable[str | int]) -> bytes:
+    texts = [str(part).encode() for part in parts]
+    return b"".join([len(text).to_bytes(4, "big") + text for text in texts])

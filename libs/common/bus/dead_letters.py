@@ -4,7 +4,7 @@ import hashlib
 import logging
 from binascii import b2a_base64
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from libs.common.bus.control import cloud_event_headers
 from libs.common.bus.ports import Message, Producer, Record
 from libs.common.clock import Clock
 from libs.common.errors import LineStopped, Refused, Retryable
-from libs.common.ids import derived_id
+from libs.common.ids import derived_ids
 from libs.common.telemetry.names import DEAD_LETTERS, collector
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class _Tally:
 
     def __init__(self, window: int) -> None:
         self._window = window
-        self._runs: deque[tuple[bool, int]] = deque()
+        self._runs: deque[_Run] = deque()
         self.total = 0
         self.bad = 0
         self.bad_in_a_row = 0
@@ -161,26 +161,34 @@ class _Tally:
     def copy(self) -> "_Tally":
         """Return the same counts, to go back to."""
         other = _Tally(self._window)
-        other._runs = self._runs.copy()
+        other._runs.extend(_Run(run.bad, run.length) for run in self._runs)
         other.total, other.bad, other.bad_in_a_row = self.total, self.bad, self.bad_in_a_row
         return other
 
     def add(self, *, good: bool, count: int) -> None:
         """Note `count` records of one kind, and forget those that left the window."""
-        self.bad_in_a_row = 0 if good else self.bad_in_a_row + count
-        self._count(good, count)
-        before = self._runs.pop()[1] if self._runs and self._runs[-1][0] == good else 0
-        self._runs.append((good, before + count))
-        while self.total > self._window:
-            oldest, length = self._runs.popleft()
-            excess = min(length, self.total - self._window)
-            self._count(oldest, -excess)
-            if length > excess:
-                self._runs.appendleft((oldest, length - excess))
-
-    def _count(self, good: bool, count: int) -> None:
+        runs, bad = self._runs, not good
+        self.bad_in_a_row = self.bad_in_a_row + count if bad else 0
         self.total += count
-        self.bad += 0 if good else count
+        self.bad += count * bad
+        if runs and runs[-1].bad == bad:
+            runs[-1].length += count
+        else:
+            runs.append(_Run(bad, count))
+        while self.total > self._window:
+            oldest = runs[0]
+            leaving = min(oldest.length, self.total - self._window)
+            self.total -= leaving
+            self.bad -= leaving * oldest.bad
+            oldest.length -= leaving
+            if not oldest.length:
+                runs.popleft()
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    bad: bool
+    length: int
 
 
 def dead_letter(record: Record, reason: str, *, source: str, clock: Clock) -> Message:
@@ -202,12 +210,13 @@ class _Envelopes:
     def __init__(self, source: str, now_ms: int) -> None:
         self._source = source
         self._now_ms = now_ms
+        self._ids: dict[tuple[str, int], Callable[..., str]] = {}
         self._headers = cloud_event_headers("dead_letter", event_id="", source=source, time_ms=now_ms)
 
     def letter(self, record: Record, reason: str) -> Message:
         """Return the letter of one record."""
         value = record.value
-        letter_id = derived_id("dead-letter", record.topic, record.partition, record.offset, self._source)
+        letter_id = self._id(record)
         truncated = value is not None and len(value) > MAX_VALUE_BYTES
         kept = None if value is None else value[:MAX_VALUE_BYTES]
         compressed = kept is not None and len(kept) > COMPRESSED_FROM_BYTES
@@ -234,6 +243,12 @@ class _Envelopes:
         }
         headers = self._headers | {"ce_id": letter_id}
         return Message(TOPIC, key.decode("utf-8", "replace"), json.encode(body), headers)
+
+    def _id(self, record: Record) -> str:
+        place = record.topic, record.partition
+        if place not in self._ids:
+            self._ids[place] = derived_ids("dead-letter", *place)
+        return self._ids[place](record.offset, self._source)
 
 
 def _base64(data: bytes) -> str:

@@ -5,6 +5,7 @@ The formula is `org.apache.kafka.common.utils.Utils.murmur2` of Apache Kafka and
 """
 
 from collections.abc import Sequence
+from struct import unpack_from
 
 _SEED = 0x9747B28C
 _MIX = 0x5BD1E995
@@ -16,10 +17,9 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     whole = length & ~3
     value = _SEED ^ length
-    for start in range(0, whole, 4):
-        block = int.from_bytes(data[start : start + 4], "little") * _MIX & _ALL
-        block = (block ^ block >> 24) * _MIX & _ALL
-        value = value * _MIX & _ALL ^ block
+    for word in unpack_from(f"<{length >> 2}I", data):
+        block = word * _MIX & _ALL
+        value = value * _MIX & _ALL ^ (block ^ block >> 24) * _MIX & _ALL
     if whole < length:
         value = (value ^ int.from_bytes(data[whole:], "little")) * _MIX & _ALL
     value = (value ^ value >> 13) * _MIX & _ALL

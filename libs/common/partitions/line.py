@@ -49,9 +49,9 @@ class LineSettings:
     snapshot_interval_ms: int = 30_000
     commit_interval_ms: int = 5_000
     fetch_timeout_ms: int = 200
-    max_records: int = 5_000
+    max_records: int = 24_000
     """Per fetch, over all partitions."""
-    max_slice_ms: int = 200
+    max_slice_ms: int = 100
     """Folding is interrupted about this often, for heartbeats: well below a second."""
     orphan_grace_ms: int = 3_000
     """How long a partition may be ours for the group and somebody else's for the store, as it is while it

@@ -5,8 +5,9 @@ from operator import attrgetter
 from typing import cast
 
 from libs.common.bus.batches import Batch
+from libs.common.bus.ports import Record
 from libs.common.partitions.ports import Rejected
-from schemas.hot import AnyHotFact, Conversion, Exposure, decode_batch, without
+from schemas.hot import AnyHotFact, Conversion, Exposure, sort_batch, without
 from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
 from services.metrics.domain.chunks import Chunks, Scratch
 from services.metrics.domain.definitions import Definitions
@@ -62,38 +63,33 @@ class MetricsPartition:
             return []
         self._join.upkeep.adopt_definitions()
         stamps = batch.timestamps_ms
-        facts = decode_batch(topic, batch.values, max(stamps))
-        rejected: list[Rejected] = []
-        good = cast("list[AnyHotFact]", facts)
-        if str in set(map(type, facts)) or not _all_near(good, stamps):
-            good, stamps, rejected = self._sort_out(batch, facts)
-        self._take(topic, good, stamps)
+        facts, refused = sort_batch(topic, batch.values, max(stamps))
+        places = [place for place, _ in refused]
+        rejected = [Rejected(batch[place], reason) for place, reason in refused]
+        near = facts, without(stamps, places)
+        if facts and not _all_near(facts, stamps):
+            near, far = self._sort_out(facts, without(batch, places))
+            rejected += far
+        self._take(topic, *near)
         self._scratch.reserve(self._join.store.nbytes)
         return rejected
 
     def _sort_out(
-        self, batch: Batch, facts: Sequence[AnyHotFact | str]
-    ) -> tuple[list[AnyHotFact], list[int], list[Rejected]]:
-        """Return the good ones with their stamps, and the poison, of a batch that has some, or events far
-        from their stamps."""
-        poison = _poison_in(facts)
-        rejected = [Rejected(batch[place], str(facts[place])) for place in poison]
-        good = cast("list[AnyHotFact]", without(facts, poison))
-        if not good or _all_near(good, batch.timestamps_ms):
-            return good, list(without(batch.timestamps_ms, poison)), rejected
+        self, facts: Sequence[AnyHotFact], records: Sequence[Record]
+    ) -> tuple[tuple[list[AnyHotFact], list[int]], list[Rejected]]:
+        """Return the facts that are near their stamps, with these, and the poison among the others."""
         near: list[AnyHotFact] = []
         stamps: list[int] = []
-        for place, (fact, stamp_ms) in enumerate(zip(facts, batch.timestamps_ms, strict=True)):
-            if isinstance(fact, str):
-                continue
-            if fact.occurred_at_ms > stamp_ms + MAX_AHEAD_MS:
-                rejected.append(Rejected(batch[place], TOO_FAR_AHEAD))
-            elif fact.occurred_at_ms < stamp_ms - MAX_BEHIND_MS:
+        rejected: list[Rejected] = []
+        for fact, record in zip(facts, records, strict=True):
+            if fact.occurred_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
+                rejected.append(Rejected(record, TOO_FAR_AHEAD))
+            elif fact.occurred_at_ms < record.timestamp_ms - MAX_BEHIND_MS:
                 self._outcomes.too_old += 1
             else:
                 near.append(fact)
-                stamps.append(stamp_ms)
-        return near, stamps, rejected
+                stamps.append(record.timestamp_ms)
+        return (near, stamps), rejected
 
     def _take(self, topic: str, facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> None:
         if topic == "exposures":
@@ -118,15 +114,6 @@ class MetricsPartition:
     def dump(self) -> Chunks:
         """Return everything as it is now, for a snapshot, in chunks that are made as they are asked for."""
         return dump_join(self._join, self._scratch)
-
-
-def _poison_in(facts: Sequence[AnyHotFact | str]) -> list[int]:
-    """Return where the reasons are, which are few."""
-    kinds: list[type] = list(map(type, facts))
-    found: list[int] = []
-    for _ in range(kinds.count(str)):
-        found.append(kinds.index(str, found[-1] + 1 if found else 0))
-    return found
 
 
 def _all_near(facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> bool:

@@ -9,7 +9,17 @@ from libs.common.bus.ports import Message, Position
 from libs.common.bus.rules import MAX_MESSAGE_BYTES
 from libs.common.errors import Misconfigured, Refused
 from schemas.topics import TOPICS, UNIT_PARTITIONS
-from tests.contract.bus.place import EXPOSURES, Place, fresh, messages, position, read_until, running
+from tests.contract.bus.place import (
+    BOTH,
+    CONVERSIONS,
+    EXPOSURES,
+    Place,
+    fresh,
+    messages,
+    position,
+    read_until,
+    running,
+)
 
 
 class SendingContract:
@@ -50,6 +60,27 @@ class SendingContract:
         assert isinstance(answers[4], Refused)
         offsets = [position(each).offset for number, each in enumerate(answers) if number != 4]
         assert offsets == sorted(offsets)
+
+    async def test_a_lot_is_answered_message_by_message(self, place: Place) -> None:
+        """Hundreds of messages of two topics, some larger than a batch and one that is refused: each answer
+        is the place where its own message lies, and messages of a key keep their order."""
+        run = fresh()
+        sent = messages(run, 300, units=7) + messages(run, 300, topic=CONVERSIONS, units=7)
+        large = [Message(EXPOSURES, f"{run}-3", bytes([number]) * 400_000) for number in range(3)]
+        sent[100:100] = [*large, Message(EXPOSURES, f"{run}-3", bytes(MAX_MESSAGE_BYTES + 1))]
+        async with running(place.bus.producer()) as producer, running(place.bus.reader(BOTH)) as reader:
+            answers = await producer.send_all(sent)
+            found = await read_until([reader], lambda each: len(each) == 603, run=run)
+        assert isinstance(answers.pop(103), Refused)
+        del sent[103]
+        landed = [position(each) for each in answers]
+        values = {Position(each.topic, each.partition, each.offset): each.value for each in found}
+        assert [values[each] for each in landed] == [message.value for message in sent]
+        for key in {message.key for message in sent}:
+            for topic in BOTH:
+                pairs = zip(sent, landed, strict=True)
+                offsets = [at.offset for message, at in pairs if (message.topic, message.key) == (topic, key)]
+                assert offsets == sorted(offsets)
 
     async def test_the_largest_message_passes_and_a_larger_one_is_refused(self, place: Place) -> None:
         """A message of exactly the limit arrives whole; one byte more is Refused."""

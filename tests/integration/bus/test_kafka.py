@@ -18,7 +18,7 @@ from libs.common.bus.kafka import KafkaBus
 from libs.common.bus.kafka.consumer import KafkaConsumer
 from libs.common.bus.kafka.limits import SESSION_TIMEOUT_MS
 from libs.common.bus.kafka.source import identity, make_consumer
-from libs.common.bus.ports import Message
+from libs.common.bus.ports import Message, Position
 from libs.common.clock import SystemClock
 from libs.common.errors import Fenced, Refused, Retryable
 from libs.common.lifecycle import Stop
@@ -192,7 +192,8 @@ async def test_no_broker_is_retryable() -> None:
 async def test_a_follower_and_a_producer_survive_the_death_of_the_broker(
     bus: KafkaBus, stack: LocalStack
 ) -> None:
-    """Over a kill -9 of Kafka, all that was acknowledged is handled, and both go on by themselves."""
+    """Over a kill -9 of Kafka, all that was acknowledged is handled, and both go on by themselves: messages
+    one by one, and lots of hundreds."""
     run = secrets.token_hex(4)
     handled: set[str] = set()
 
@@ -209,26 +210,32 @@ async def test_a_follower_and_a_producer_survive_the_death_of_the_broker(
     following = asyncio.ensure_future(follower.run(stop))
     acknowledged: set[str] = set()
 
+    def message(name: str) -> Message:
+        event = Conversion(event_id=name, occurred_at_ms=CLOCK.now_ms(), unit_id=name, name="x")
+        return control_message("conversions", name, event, source="bus-test", clock=CLOCK)
+
     async def send(start: int) -> None:
-        for number in range(start, start + 50):
-            name = f"{run}-{number}"
-            event = Conversion(
-                event_id=name, occurred_at_ms=CLOCK.now_ms(), unit_id=f"{run}{number}", name="x"
-            )
-            await producer.send(
-                control_message("conversions", event.unit_id, event, source="bus-test", clock=CLOCK)
-            )
+        for name in [f"{run}-{number}" for number in range(start, start + 50)]:
+            await producer.send(message(name))
             acknowledged.add(name)
 
-    await send(0)
+    async def send_lots(start: int) -> None:
+        for first in range(start, start + 3_000, 300):
+            names = [f"{run}-lot-{number}" for number in range(first, first + 300)]
+            answers = await producer.send_all([message(name) for name in names])
+            acknowledged.update(
+                name for name, answer in zip(names, answers, strict=True) if isinstance(answer, Position)
+            )
+
+    await asyncio.gather(send(0), send_lots(0))
     await state(lambda: handled >= acknowledged)
     killing = asyncio.ensure_future(asyncio.to_thread(stack.kill_kafka))
-    await send(50)
+    await asyncio.gather(send(50), send_lots(3_000))
     await killing
     await asyncio.to_thread(stack.wait_ready)
-    await send(100)
+    await asyncio.gather(send(100), send_lots(6_000))
     await state(lambda: handled >= acknowledged and health.ready())
-    assert len(acknowledged) == 150
+    assert len(acknowledged) >= 150 + 6_000
     stop.set("the test is over")
     await following
     await producer.stop()

@@ -128,7 +128,7 @@ def test_truncated_json() -> None:
     whole = json.dumps(EXPOSURE).encode(), json.dumps(CONVERSION).encode()
     assert_rejected(
         [
-            Bad(topic, value[: len(value) * part // 10], "Invalid JSON: EOF")
+            Bad(topic, value[: len(value) * part // 10], "Invalid JSON: Input data was truncated")
             for topic, value in zip(TOPICS, whole, strict=True)
             for part in range(1, 10)
         ]
@@ -194,7 +194,7 @@ def test_deep_nesting() -> None:
             Bad("exposures", b"[" * deep, too_deep),
             Bad("exposures", b'{"z":' + brackets + b"," + plain[1:], too_deep),
             Bad("exposures", plain.replace(b"{}", objects), too_deep),
-            did_worth(brackets, too_deep),
+            did_worth(brackets, "value: "),
         ]
     )
 

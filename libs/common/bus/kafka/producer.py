@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
+from libs.common.bus.kafka import lots
 from libs.common.bus.kafka.failures import answered, breaks_sequence, translated
 from libs.common.bus.kafka.limits import (
     BATCH_BYTES,
@@ -17,6 +19,7 @@ from libs.common.bus.kafka.limits import (
     START_TIMEOUT_MS,
     STOP_TIMEOUT_MS,
 )
+from libs.common.bus.kafka.lots import Queued
 from libs.common.bus.partitioner import choose_partition
 from libs.common.bus.ports import Message, Position
 from libs.common.bus.rules import check_topics, too_large
@@ -61,16 +64,16 @@ class KafkaProducer:
         return answer
 
     async def send_all(self, messages: Sequence[Message]) -> list[Answer]:
-        """Send many in one go, within 30 s. After one that cannot even be queued nothing more is queued, so
-        that keys keep their order."""
+        """Send many in one go, within 30 s. After one that cannot even be queued no other of its partition is
+        queued, so that keys keep their order."""
         if messages:
             check_topics({message.topic for message in messages})
         try:
             producer = await self._whole()
         except Retryable as error:
             return counted(messages, [error] * len(messages))
-        queued = await self._queue(producer, messages)
-        waiting = [future for future in queued if isinstance(future, asyncio.Future)]
+        queued = await (self._queue_lot if len(messages) >= lots.FROM else self._queue)(producer, messages)
+        waiting = {each.landing for each in queued if isinstance(each, Queued)}
         if waiting:
             await asyncio.wait(waiting, timeout=SEND_TIMEOUT_MS / 1_000)
         return counted(
@@ -79,45 +82,56 @@ class KafkaProducer:
 
     async def _queue(
         self, producer: AIOKafkaProducer, messages: Sequence[Message]
-    ) -> list[asyncio.Future[RecordMetadata] | Refused | Retryable]:
-        queued: list[asyncio.Future[RecordMetadata] | Refused | Retryable] = []
+    ) -> list[Queued | Refused | Retryable]:
+        queued: list[Queued | Refused | Retryable] = []
         timestamp_ms = self._clock.now_ms()
         try:
             async with asyncio.timeout(SEND_TIMEOUT_MS / 1_000):
                 for message in messages:
                     queued.append(too_large(message) or await _append(producer, message, timestamp_ms))
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._note(error)
+        except lots.FAILURES as error:
             problem = self._problem(error, messages[len(queued)].topic)
             queued.extend([problem] * (len(messages) - len(queued)))
         return queued
 
-    def _answer(
-        self, message: Message, queued: asyncio.Future[RecordMetadata] | Refused | Retryable
-    ) -> Answer:
-        if not isinstance(queued, asyncio.Future):
+    async def _queue_lot(
+        self, producer: AIOKafkaProducer, messages: Sequence[Message]
+    ) -> list[Queued | Refused | Retryable]:
+        refused = [too_large(message) for message in messages]
+        fitting = [message for message, why in zip(messages, refused, strict=True) if why is None]
+        found: Iterator[Queued | KafkaError | OSError]
+        try:
+            found = iter(await lots.queue_lot(producer, fitting, self._clock.now_ms()))
+        except lots.FAILURES as error:
+            found = repeat(error)
+        queued: list[Queued | Refused | Retryable] = []
+        for message, why in zip(messages, refused, strict=True):
+            each = why or next(found)
+            queued.append(self._problem(each, message.topic) if isinstance(each, lots.FAILURES) else each)
+        return queued
+
+    def _answer(self, message: Message, queued: Queued | Refused | Retryable) -> Answer:
+        if not isinstance(queued, Queued):
             return queued
-        if not queued.done():
+        landing, place = queued
+        if not landing.done():
             # It may still arrive: nobody listens any more, and nobody should be warned about that.
-            queued.add_done_callback(lambda future: future.cancelled() or future.exception())
+            landing.add_done_callback(lambda future: future.cancelled() or future.exception())
             return self._problem(TimeoutError(), message.topic)
-        error = queued.exception()
+        error = landing.exception()
         if isinstance(error, Exception):
-            self._note(error)
             return self._problem(error, message.topic)
-        landed = queued.result()
-        return Position(landed.topic, landed.partition, landed.offset)
+        landed = landing.result()
+        return Position(landed.topic, landed.partition, landed.offset + place)
 
     def _problem(self, error: Exception, topic: str) -> Refused | Retryable:
+        if breaks_sequence(error) and not self._broken:
+            log.warning("the producer is made anew: %s", error)
+            self._broken = True
         problem = translated(error, f"sending to {topic}")
         if isinstance(problem, Misconfigured):
             raise problem from error
         return problem
-
-    def _note(self, error: Exception) -> None:
-        if breaks_sequence(error) and not self._broken:
-            log.warning("the producer is made anew: %s", error)
-            self._broken = True
 
     async def _whole(self) -> AIOKafkaProducer:
         if self._producer is not None and not self._broken:
@@ -152,17 +166,15 @@ class KafkaProducer:
         return producer
 
 
-async def _append(
-    producer: AIOKafkaProducer, message: Message, timestamp_ms: int
-) -> asyncio.Future[RecordMetadata]:
-    future: asyncio.Future[RecordMetadata] = await producer.send(
+async def _append(producer: AIOKafkaProducer, message: Message, timestamp_ms: int) -> Queued:
+    landing: asyncio.Future[RecordMetadata] = await producer.send(
         message.topic,
         value=message.value,
         key=message.key.encode(),
         timestamp_ms=timestamp_ms,
         headers=[(name, text.encode()) for name, text in message.headers.items()],
     )
-    return future
+    return Queued(landing)
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
