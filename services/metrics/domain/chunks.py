@@ -89,20 +89,19 @@ class Stream:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
-    def read(self, size: int) -> Bytes | None:
-        """Return the next so many bytes, as an array of its own; None when there are fewer."""
-        found = np.empty(size, np.uint8)
+    def read_into(self, target: Bytes) -> bool:
+        """Fill an array with the bytes that follow; False when there are fewer."""
         start = 0
-        while start < size:
+        while start < len(target):
             if not self._rest:
                 self._rest = memoryview(next(self._chunks, b""))
                 if not self._rest:
-                    return None
-            part = self._rest[: size - start]
-            found[start : start + len(part)] = np.frombuffer(part, np.uint8)
+                    return False
+            part = self._rest[: len(target) - start]
+            target[start : start + len(part)] = np.frombuffer(part, np.uint8)
             start += len(part)
             self._rest = self._rest[len(part) :]
-        return found
+        return True
 
 
 def _fresh() -> Bytes:

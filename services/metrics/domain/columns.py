@@ -37,7 +37,7 @@ class Table:
         """Add so many rows, all of zeros, and return their numbers."""
         start, self.n = self.n, self.n + count
         if self.n > self._room:
-            room = max(self.n, int(self._room * _GROWTH))
+            room = max(self.n, roomy(self._room))
             for name in self.types:
                 self._lengthen(name, room)
         return np.arange(start, self.n)
@@ -59,14 +59,16 @@ class Table:
         """Return how many bytes `columns` has."""
         return self.n * sum(np.dtype(kind).itemsize for kind in self.types.values())
 
-    def fill(self, columns: dict[str, npt.NDArray[Any]]) -> None:
-        """Take these columns, which are equally long, as the whole table; they are the table's own then."""
-        self.n = len(next(iter(columns.values())))
+    def fill(self, columns: dict[str, npt.NDArray[Any]], rows: int | None = None) -> None:
+        """Take these columns, which are equally long, as the whole table; they are the table's own then.
+        `rows`: so many of them, and room for more."""
+        room = len(next(iter(columns.values())))
+        self.n = room if rows is None else rows
         for name, kind in self.types.items():
             column = columns[name]
-            if self.n < _FEWEST or not column.flags.writeable or column.dtype != kind:
-                column = np.zeros(max(self.n, _FEWEST), kind)
-                column[: self.n] = columns[name]
+            if room < _FEWEST or not column.flags.writeable or column.dtype != kind:
+                column = np.zeros(max(room, _FEWEST), kind)
+                column[: self.n] = columns[name][: self.n]
             setattr(self, name, column)
 
     def _lengthen(self, name: str, room: int) -> None:
@@ -82,6 +84,11 @@ class Table:
     @property
     def _room(self) -> int:
         return len(getattr(self, next(iter(self.types))))
+
+
+def roomy(rows: int) -> int:
+    """Return how long columns are made for so many rows."""
+    return int(rows * _GROWTH)
 
 
 def link(heads: I32, after: I32, owners: Rows, rows: Rows) -> None:

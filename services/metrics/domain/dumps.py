@@ -18,6 +18,7 @@ from libs.common.errors import Misconfigured
 from schemas.experiments import Breakdown, MetricKind
 from services.metrics.domain.board import Board
 from services.metrics.domain.chunks import Chunks, Scratch, Stream
+from services.metrics.domain.columns import roomy
 from services.metrics.domain.definitions import MetricPlan, Plan
 from services.metrics.domain.join import Join
 from services.metrics.domain.tallies import Cell, ExperimentTally, VariantTally
@@ -138,10 +139,12 @@ def load_join(join: Join, dump: Iterable[bytes]) -> None:
     join.store.large = {(name, row): int(number) for name, row, number in header.large}
     tables: dict[str, dict[str, npt.NDArray[Any]]] = {name: {} for name in join.store.tables()}
     stream = Stream(chunks)
+    rows: dict[str, int] = {}
     for column in header.columns:
-        tables[column.table][column.name] = _read_column(column, stream)
+        rows[column.table] = column.nbytes // np.dtype(column.dtype).itemsize
+        tables[column.table][column.name] = _read_column(column, rows[column.table], stream)
     try:
-        join.store.fill(tables)
+        join.store.fill(tables, rows)
     except KeyError as error:
         raise _unreadable(f"there is no column {error}") from error
     join.upkeep.count_waiting()
@@ -155,11 +158,12 @@ def _little(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return column if sys.byteorder == "little" else column.astype(_portable(column))
 
 
-def _read_column(column: Column, stream: Stream) -> npt.NDArray[Any]:
-    found = stream.read(column.nbytes)
-    if found is None:
+def _read_column(column: Column, rows: int, stream: Stream) -> npt.NDArray[Any]:
+    # With room to grow, which costs nothing here: the first event would else move all that was read.
+    found = np.zeros(roomy(rows), column.dtype)
+    if not stream.read_into(found[:rows].view(np.uint8)):
         raise _unreadable(f"{column.table}.{column.name} is cut off")
-    return found.view(column.dtype)
+    return found
 
 
 def _read_header(chunk: bytes) -> Header:

@@ -147,8 +147,8 @@ class Store:
         self.exposure_index.rebuild(self.exposures.key, self.exposures.n)
         self.conversion_index.rebuild(converted.key, converted.n)
 
-    def fill(self, tables: Mapping[str, dict[str, npt.NDArray[Any]]]) -> None:
-        """Take these columns, by table, as everything there is."""
+    def fill(self, tables: Mapping[str, dict[str, npt.NDArray[Any]]], rows: Mapping[str, int]) -> None:
+        """Take so many first rows of these columns, by table, as everything there is."""
         for name, table in self.tables().items():
-            table.fill(tables[name])
+            table.fill(tables[name], rows[name])
         self.rebuild()
