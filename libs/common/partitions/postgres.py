@@ -4,6 +4,7 @@ may lie outside; the rows that name them, and all that decides who may write, do
 import asyncio
 import json
 import logging
+import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeAlias
 
@@ -11,6 +12,7 @@ from libs.common.db.pool import Connection, Pool, outages
 from libs.common.errors import Poison
 from libs.common.partitions.bodies.outside import OutsideBodies
 from libs.common.partitions.bodies.ports import SnapshotBodies
+from libs.common.partitions.copying import binary_row
 from libs.common.partitions.ports import Lease, RowsT
 from libs.common.partitions.rules import KEPT_SNAPSHOTS, fenced, merged
 from libs.common.partitions.snapshots import Snapshot, unseal
@@ -42,10 +44,10 @@ SELECT number, format, offsets, checksum, body, location FROM partition_snapshot
 WHERE partition = $1 AND number = $2
 """
 _BROKEN = "UPDATE partition_snapshots SET broken = true WHERE partition = $1 AND number = $2"
-_SAVE = """
-INSERT INTO partition_snapshots (partition, number, epoch, format, offsets, checksum, body, location)
-SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM partition_snapshots WHERE partition = $1
-"""
+_NEXT = "SELECT coalesce(max(number), 0) + 1 FROM partition_snapshots WHERE partition = $1"
+_SNAPSHOT = ("partition", "number", "epoch", "format", "offsets", "checksum")
+_JSONB = b"\x01"
+"""The version that jsonb is sent with."""
 _PRUNE = """
 DELETE FROM partition_snapshots WHERE partition = $1 AND number NOT IN (
     SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC LIMIT $2
@@ -90,16 +92,23 @@ class PostgresPartitionStore(Generic[RowsT]):
         with outages(f"saving a snapshot of partition {lease.partition}"):
             location = await self._outside.put(lease, snapshot.body)
             async with self._pool.acquire() as connection, connection.transaction():
-                await self._lock(connection, lease)
-                await connection.execute(
-                    _SAVE,
-                    lease.partition,
-                    lease.epoch,
-                    snapshot.format,
-                    json.dumps(dict(snapshot.offsets)),
-                    snapshot.checksum,
-                    snapshot.body if location is None else None,
-                    location,
+                await self._lock(connection, lease)  # so that nobody else takes the number
+                number = await connection.fetchval(_NEXT, lease.partition)
+                await connection.copy_to_table(
+                    "partition_snapshots",
+                    columns=[*_SNAPSHOT, "body" if location is None else "location"],
+                    source=binary_row(
+                        [
+                            struct.pack("!i", lease.partition),
+                            struct.pack("!q", number),
+                            struct.pack("!q", lease.epoch),
+                            struct.pack("!i", snapshot.format),
+                            _JSONB + json.dumps(dict(snapshot.offsets)).encode(),
+                            snapshot.checksum,
+                            snapshot.body if location is None else location.encode(),
+                        ]
+                    ),
+                    format="binary",
                     timeout=BODY_TIMEOUT_MS / 1_000,
                 )
                 pruned = await connection.fetch(_PRUNE, lease.partition, KEPT_SNAPSHOTS)
