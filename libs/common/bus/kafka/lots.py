@@ -66,7 +66,8 @@ async def queue_lot(
     """Queue many messages, none of them too large; return what became of each, in order. Those of one
     partition keep their order: after one that cannot be queued none of them is. Raises KafkaError or
     TimeoutError, before any is queued, when the partitions of a topic cannot be learnt."""
-    async with asyncio.timeout(SEND_TIMEOUT_MS / 1_000):
+    ends_s = asyncio.get_running_loop().time() + SEND_TIMEOUT_MS / 1_000
+    async with asyncio.timeout_at(ends_s):
         topics = {message.topic for message in messages}
         counts = {topic: len(await producer.partitions_for(topic)) for topic in topics}
     batches: defaultdict[tuple[str, int], list[_Batch]] = defaultdict(list)
@@ -78,25 +79,25 @@ async def queue_lot(
             mine[-1].add(number, message, key, timestamp_ms)  # the first one is taken, whatever its size
     found: dict[int, Queued | KafkaError | OSError] = {}
     await asyncio.gather(
-        *(_hand_over(producer, topic, partition, mine, found) for (topic, partition), mine in batches.items())
+        *(_hand_over(producer, place, mine, found, ends_s) for place, mine in batches.items())
     )
     return [found[number] for number in range(len(messages))]
 
 
 async def _hand_over(
     producer: AIOKafkaProducer,
-    topic: str,
-    partition: int,
+    place: tuple[str, int],
     batches: Sequence[_Batch],
     found: dict[int, Queued | KafkaError | OSError],
+    ends_s: float,
 ) -> None:
     problem: KafkaError | OSError | None = None
     for batch in batches:
         try:
             if problem is None:
-                async with asyncio.timeout(SEND_TIMEOUT_MS / 1_000):
-                    landing = await batch.hand_over(producer, topic, partition)
+                async with asyncio.timeout_at(ends_s):
+                    landing = await batch.hand_over(producer, *place)
         except FAILURES as error:
             problem = error
-        for place, number in enumerate(batch.numbers):
-            found[number] = problem or Queued(landing, place)
+        for nth, number in enumerate(batch.numbers):
+            found[number] = problem or Queued(landing, nth)
