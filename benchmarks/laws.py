@@ -31,6 +31,10 @@ LAWS: Mapping[str, Sequence[str]] = {
     "So it does when events come late, within the lateness, and what is useless is forgotten meanwhile": (
         _ROOM + "sweeping_changes_no_row",
     ),
+    "How far one topic is read ahead of the other, and in what slices, changes no number": (
+        _METRICS + "test_reading_skew.py::test_how_far_a_topic_is_read_ahead_changes_no_number",
+        _METRICS + "test_reading_skew.py::test_marks_in_a_log_that_grows_change_no_number",
+    ),
     "When a definition comes does not matter": (
         _JOIN + "when_a_definition_comes_does_not_matter",
         _EXACT + "a_definition_that_comes_late_changes_no_number",

@@ -28,5 +28,8 @@ class MetricsSettings(Settings):
     metrics_leak_delay_ms: int = Field(default=5_000, ge=0, le=86_400_000)
     """How long an exposure may take from where it happens into the log: a rollback is verified so long after
     the grace."""
+    metrics_look_back_ms: int = Field(default=1_209_600_000, ge=0, le=31_536_000_000)
+    """How long conversions of units that were never exposed are kept for the covariates of experiments to come.
+    An experiment with a longer covariate window finds no older ones, unless it is defined that long ahead."""
     metrics_max_units: int = Field(default=1_000_000, ge=1)
     """Units remembered per partition; events of further ones are counted and ignored."""

@@ -124,6 +124,9 @@ class DriftPartition:
         progress = Progress(self._times.predictions_ms, left_out, self._times.feedback_ms)
         return DriftRows(windows, totals, progress, self._due())
 
+    def mark(self) -> None:
+        """Do nothing: windows close, and predictions give up their labels, by the times of facts alone."""
+
     def dump(self) -> Iterator[bytes]:
         """Return everything as MessagePack, in one chunk."""
         dump = _Dump(

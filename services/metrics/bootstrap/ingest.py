@@ -22,7 +22,11 @@ async def run_ingest(settings: MetricsSettings, stop: Stop) -> None:
             settings.snapshot_url, clock=ground.clock, deadline_ms=settings.startup_deadline_ms
         )
         definitions = Definitions()
-        limits = IngestLimits(units=settings.metrics_max_units, leak_grace_ms=settings.metrics_leak_grace_ms)
+        limits = IngestLimits(
+            units=settings.metrics_max_units,
+            leak_grace_ms=settings.metrics_leak_grace_ms,
+            look_back_ms=settings.metrics_look_back_ms,
+        )
         partitions = MetricsPartitions(definitions, limits)
         line: Line[PartitionRows] = Line(
             ground.bus,

@@ -90,11 +90,12 @@ class Header(Struct, array_like=True):
 
     version: int
     exposed_until_ms: int
-    newest_ms: int
+    converted_until_ms: int
     places: int
     tallies: list[TallyDump]
     large: list[tuple[str, int, str]]
     columns: list[Column]
+    swept_at_ms: int = 0
 
 
 class _Version(Struct, array_like=True):
@@ -112,12 +113,13 @@ def dump_join(join: Join, scratch: Scratch) -> Chunks:
     columns = [(table, name, column) for table, found in tables.items() for name, column in found.items()]
     header = Header(
         DUMP_VERSION,
-        join.upkeep.exposed_until_ms,
-        join.upkeep.newest_ms,
+        join.upkeep.clocks.exposed_until_ms,
+        join.upkeep.clocks.converted_until_ms,
         len(join.board.homes),
         [_tally_dump(each) for each in join.board.tallies.values()],
         [(name, row, str(number)) for (name, row), number in join.store.large.items()],
         [Column(table, name, _portable(column).str, column.nbytes) for table, name, column in columns],
+        join.upkeep.swept_at_ms,
     )
     return Chunks(_encoder.encode(header), [_little(column) for _, _, column in columns], scratch)
 
@@ -129,7 +131,9 @@ def load_join(join: Join, dump: Iterable[bytes]) -> None:
     """
     chunks = iter(dump)
     header = _read_header(next(chunks, b""))
-    join.upkeep.resume(header.exposed_until_ms, header.newest_ms)
+    join.upkeep.clocks.expose(header.exposed_until_ms)
+    join.upkeep.clocks.convert(header.converted_until_ms)
+    join.upkeep.swept_at_ms = header.swept_at_ms
     board = join.board
     nobody = ExperimentTally("", Plan())
     board.homes = [VariantTally("", place, nobody) for place in range(header.places)]
@@ -180,8 +184,8 @@ def _read_header(chunk: bytes) -> Header:
 def _unreadable(problem: str) -> Misconfigured:
     return Misconfigured(
         f"the snapshot of metrics cannot be read: {problem}",
-        next_step="start the version that wrote it, or delete the partition's snapshot: the state is then "
-        "rebuilt from the log",
+        next_step="start the version that wrote it, or stop ingest and say `python -m services.metrics reset "
+        "--partition N --yes`: the state is then rebuilt from the log",
     )
 
 

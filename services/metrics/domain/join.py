@@ -60,19 +60,23 @@ class Join:
             return
         at_ms = np.fromiter(map(_time, facts), np.int64, len(facts))
         seen_ms = np.minimum(at_ms, np.fromiter(stamps_ms, np.int64, len(facts)))
-        self.upkeep.move_clock(int(at_ms.max()))
+        # What the time of the last of these makes useless must not be missed by the first: twice, then.
+        times_ms = int(at_ms.min()), int(at_ms.max())
+        self.upkeep.move_clocks(exposed_ms=times_ms[0])
         while facts:
             places = self._admission.variants(list(map(_variant, facts)))
             taken = len(places)
             self._expose(facts[:taken], (at_ms[:taken], seen_ms[:taken]), np.array(places))
             facts, at_ms, seen_ms = facts[taken:], at_ms[taken:], seen_ms[taken:]
+        self.upkeep.move_clocks(exposed_ms=times_ms[1])
 
     def convert(self, facts: Sequence[Conversion]) -> None:
         """Take in conversions."""
         if not facts:
             return
         at_ms = np.fromiter(map(_time, facts), np.int64, len(facts))
-        self.upkeep.note_time(int(at_ms.max()))
+        times_ms = int(at_ms.min()), int(at_ms.max())
+        self.upkeep.move_clocks(converted_ms=times_ms[0])
         units = hashes_of(map(_unit, facts))
         rows = self._admission.units(units)
         keys = of_unit(hashes_of(map(_event, facts)), units)
@@ -86,6 +90,7 @@ class Join:
             micros(list(map(_value, facts)))[chosen],
         )
         self._remember(rows[chosen], keys[chosen], happened)
+        self.upkeep.move_clocks(converted_ms=times_ms[1])
 
     def _expose(self, facts: Sequence[Exposure], times: tuple[I64, I64], place: I64) -> None:
         """Take in exposures to these places; NONE: refused already."""

@@ -1,10 +1,11 @@
 """Limits on everything that grows in a partition's memory, each with what happens at it.
 
-Bounded by number: units, experiments, and per unit its exposures and conversions. Bounded by time:
-conversions that no window can hold any more, units that were not exposed within lateness and look-back, and
-experiments that have ended: an exposure counts until the end, the longest window and the lateness are over,
-and once its conversions had their time as well (window and lateness again) the experiment is forgotten; what
-was published of it stays.
+Bounded by number: units, experiments, and per unit its exposures and conversions. Bounded by time
+(by that of the events, as far as both topics have been read): conversions that no window can hold any more,
+units that were not exposed within lateness and look-back, and experiments that have ended: an exposure counts
+until the end, the longest window and the lateness are over, and once its conversions had their time as well
+(window and lateness again) the experiment is forgotten; what was published of it stays.
+
 Kept, wanted by a metric or not (a definition may come late): of an exposed unit the conversions within a year
 of its first exposure, at most `conversions_per_unit` of them.
 """
@@ -35,7 +36,8 @@ class IngestLimits:
     exposures_per_unit: int = 64
     """Exposures remembered per unit and variant, of about 20 bytes each. Further exposures may still move the
     first one back in time or show a second variant, but are not counted: a unit has min(distinct, limit)
-    exposures in any order of arrival. Units, sums and verdicts never depend on it."""
+    exposures in any order of arrival, though perhaps in other hours of the series. Units, sums and verdicts
+    never depend on it."""
     conversions_per_unit: int = 10_000
     """Conversions remembered per unit, of about 50 bytes each: the horizon for duplicates. The earliest by
     event time are kept, so which ones these are does not depend on the order of arrival."""
@@ -47,3 +49,7 @@ class IngestLimits:
     lateness_ms: int = 48 * HOUR_MS
     """How much later in event time than the newest exposure an exposure may come and still find the
     conversions that were there before it. Longer than the day by which events may lie in the future."""
+    look_back_ms: int = 14 * 24 * HOUR_MS
+    """How long conversions of units that were never exposed are kept at least, for the covariate of an
+    experiment that is not defined yet. Longer ones need the definition that long ahead: of what was before
+    it, only this much is there."""

@@ -100,16 +100,22 @@ class MetricsPartition:
     def changed(self) -> bool:
         """Return True when an event or a definition changed any experiment since the last rows."""
         self._join.upkeep.adopt_definitions()
-        return any(tally.changed for tally in self._join.board.tallies.values())
+        return any(tally.changed and tally.known for tally in self._join.board.tallies.values())
 
     def rows(self) -> PartitionRows:
-        """Return absolute values of every experiment that changed since the last call."""
+        """Return absolute values of every experiment that changed since the last call. One that nobody has
+        defined is kept back till somebody does: made-up names shall not fill the tables."""
         self._join.upkeep.adopt_definitions()
         tallies = self._join.board.tallies
-        changed = [tallies[key] for key in sorted(tallies) if tallies[key].changed]
+        changed = [tallies[key] for key in sorted(tallies) if tallies[key].changed and tallies[key].known]
         for tally in changed:
             tally.changed = False
         return tuple(row_of(tally, self._join.upkeep.late_units(tally)) for tally in changed)
+
+    def mark(self) -> None:
+        """Forget what can count for nothing any more, by the time of the last mark."""
+        self._join.upkeep.adopt_definitions()
+        self._join.upkeep.mark()
 
     def dump(self) -> Chunks:
         """Return everything as it is now, for a snapshot, in chunks that are made as they are asked for."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from services.metrics.domain.board import Board
+from services.metrics.domain.clocks import Clocks
 from services.metrics.domain.columns import I64, Mask
 from services.metrics.domain.counting import Counting
 from services.metrics.domain.definitions import Definitions
@@ -20,7 +21,7 @@ _AT_ONCE = 65_536
 
 
 class Upkeep:
-    """The clock of a partition, and what depends on it and on the definitions."""
+    """What depends on the clocks of a partition and on the definitions."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -38,51 +39,47 @@ class Upkeep:
         self._limits = limits
         self._outcomes = outcomes
         self._adopted_version = -1
-        self._swept_at_ms = 0
+        self.clocks = Clocks()
+        self.swept_at_ms = 0
         self._pressed_at_ms = 0
         self._waiting = 0
-        self.exposed_until_ms = 0
-        """The latest event time of any exposure: the clock of `sweep`."""
-        self.newest_ms = 0
-        """The latest event time of anything."""
 
     @property
     def is_crowded(self) -> bool:
         """Return True when a new experiment needs the room of others."""
         return len(self._board.tallies) >= self._limits.experiments
 
-    def resume(self, exposed_until_ms: int, newest_ms: int) -> None:
-        """Go on at the times that a snapshot names."""
-        self.exposed_until_ms = self._swept_at_ms = exposed_until_ms
-        self.newest_ms = newest_ms
-
     def count_waiting(self) -> None:
         """Count what waits for a definition, after a snapshot was read."""
         self._waiting = sum(len(tally.waiting) for tally in self._board.tallies.values())
 
-    def note_time(self, at_ms: int) -> None:
-        """Note the event time of a conversion."""
-        self.newest_ms = max(self.newest_ms, at_ms)
+    def move_clocks(self, *, exposed_ms: int = 0, converted_ms: int = 0) -> None:
+        """Note the event times of what has been taken in, and sweep when it is time to: when the clock of
+        exposures has moved on by a quarter of the lateness."""
+        self.clocks.expose(exposed_ms)
+        self.clocks.convert(converted_ms)
+        self._sweep_when_due()
 
-    def move_clock(self, at_ms: int) -> None:
-        """Note the event time of an exposure, and sweep when it is time to."""
-        self.note_time(at_ms)
-        if at_ms > self.exposed_until_ms:
-            self.exposed_until_ms = at_ms
-            if at_ms - self._swept_at_ms > self._limits.lateness_ms // 4:
-                self.sweep()
+    def mark(self) -> None:
+        """Forget by the time of the last mark: all that the log held then has been taken in."""
+        self.clocks.mark()
+        self._sweep_when_due()
+
+    def _sweep_when_due(self) -> None:
+        if self.clocks.exposures_ms - self.swept_at_ms > self._limits.lateness_ms // 4:
+            self.sweep()
 
     def sweep(self) -> None:
         """Forget what is older than the lateness and the longest look-back, and can count for nothing any
         more: experiments whose windows are over, conversions of units that were never exposed, and of exposed
         ones those before every look-back or beyond the longest window that a definition may have.
 
-        No row changes, as long as exposures come within the lateness. Their time is the clock: conversions
-        may be read days ahead of the exposures that they belong to, when both are read from the beginning.
+        No row changes, as long as exposures and conversions come within the lateness.
         """
-        self._swept_at_ms = self.exposed_until_ms
+        self.swept_at_ms = self.clocks.exposures_ms
         enrolments = self._without(self._drop_ended())
-        oldest_ms = self.exposed_until_ms - self._limits.lateness_ms - self._definitions.look_back_ms
+        look_back_ms = max(self._limits.look_back_ms, self._definitions.look_back_ms)
+        oldest_ms = self.clocks.exposures_ms - self._limits.lateness_ms - look_back_ms
         self._compact(enrolments, self._wanted(oldest_ms, enrolments))
 
     def adopt_definitions(self) -> None:
@@ -122,9 +119,10 @@ class Upkeep:
 
     def make_room_for_units(self) -> None:
         """Where exposures are rare or there are none, conversions tell the time too; only at the limit."""
-        if self.newest_ms - self._pressed_at_ms > self._limits.lateness_ms // 4:
-            self._pressed_at_ms = self.newest_ms
-            store, oldest_ms = self._store, self.newest_ms - self._limits.lateness_ms
+        newest_ms = self.clocks.newest_ms
+        if newest_ms - self._pressed_at_ms > self._limits.lateness_ms // 4:
+            self._pressed_at_ms = newest_ms
+            store, oldest_ms = self._store, newest_ms - self._limits.lateness_ms
             enrolled = store.units.enrolment[store.conversions.unit[: store.conversions.n]] >= 0
             recent = store.conversions.at_ms[: store.conversions.n] >= oldest_ms
             self._compact(self._without([]), enrolled | recent)
@@ -136,10 +134,9 @@ class Upkeep:
         if ended_ms is None:
             return {}
         table, places = self._store.enrolments, self._board.places_of(tally)
-        late = table.at_ms[: table.n] > ended_ms + self._limits.leak_grace_ms
-        found, counts = np.unique(table.place[: table.n][late], return_counts=True)
-        by_place = dict(zip(found.tolist(), counts.tolist(), strict=True))
-        return {place: by_place[place] for place in places if place in by_place}
+        late = table.place[np.flatnonzero(table.at_ms[: table.n] > ended_ms + self._limits.leak_grace_ms)]
+        found, counts = np.unique(late[np.isin(late, places)], return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def wait_for_definition(
         self, tally: ExperimentTally, unit: int, attributes: Mapping[str, Attribute]
@@ -163,7 +160,7 @@ class Upkeep:
     def _is_over(self, experiment_id: str, closes_ms: int) -> bool:
         """Return True when nothing that is within the lateness can change the experiment's tallies."""
         longest_ms = self._definitions.plan(experiment_id).longest_ms
-        return self.exposed_until_ms > closes_ms + longest_ms + self._limits.lateness_ms
+        return self.clocks.all_ms > closes_ms + longest_ms + self._limits.lateness_ms
 
     def _drop_ended(self) -> list[int]:
         """Drop experiments that are over and published; return the places that they had."""

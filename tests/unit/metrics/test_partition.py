@@ -108,20 +108,12 @@ def test_repeated_exposures_beyond_the_limit_are_not_counted() -> None:
 
 def test_conversions_of_units_that_never_come_are_forgotten_after_the_lateness() -> None:
     """Without an exposure within the lateness a unit's memory is freed; exposed units stay."""
-    makes = MetricsPartitions(known("x"), IngestLimits(lateness_ms=HOUR_MS))
+    makes = MetricsPartitions(known("x"), IngestLimits(lateness_ms=HOUR_MS, look_back_ms=0))
     state = makes(0, None)
     fold(state, [exposure("u", "a", 0), conversion("u", 1), conversion("never", 1)])
     assert state.units == 2
     fold(state, [exposure("u", "a", 2 * HOUR_MS)])
     assert (state.units, makes.outcomes.swept_units) == (1, 1)
-
-
-def test_exposures_to_an_unknown_experiment_have_counts_and_no_metrics() -> None:
-    """They are kept, as the definition may still come."""
-    state = MetricsPartitions(Definitions())(0, None)
-    fold(state, [exposure("u", "a", 0), conversion("u", 1)])
-    found = as_reference(state.rows())
-    assert (found.counts, found.metrics) == ({"a": Counts(1, 1, 0)}, {})
 
 
 def test_an_older_revision_of_a_definition_changes_nothing() -> None:

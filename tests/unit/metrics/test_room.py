@@ -28,8 +28,8 @@ EVENTS = st.lists(
 
 
 def join(definitions: Definitions | None = None, **limits: int) -> Join:
-    """Return an empty join that knows experiment x."""
-    found = Join(definitions or known("x"), IngestLimits(**limits), Outcomes())
+    """Return an empty join that knows experiment x, and keeps nothing for covariates to come."""
+    found = Join(definitions or known("x"), IngestLimits(**{"look_back_ms": 0, **limits}), Outcomes())
     found.upkeep.adopt_definitions()
     return found
 
@@ -59,7 +59,7 @@ def test_sweeping_changes_no_row(events: list[Event], chance: random.Random) -> 
         for each in [*events, *chance.choices(events or [exposure("u1", "a", 0)], k=5 if events else 0)]
     ]
     arrived = [each for _, each in sorted(placed, key=lambda pair: pair[0])]
-    state = MetricsPartitions(known("x"), IngestLimits(lateness_ms=LATENESS_MS))(0, None)
+    state = MetricsPartitions(known("x"), IngestLimits(lateness_ms=LATENESS_MS, look_back_ms=0))(0, None)
     fold(state, arrived)
     assert as_reference(state.rows()) == truth(events)
 
@@ -159,13 +159,13 @@ def test_conversions_wait_as_long_as_a_covariate_looks_back() -> None:
 
 
 def test_an_experiment_that_ended_is_forgotten_after_its_windows() -> None:
-    """Late exposures within the lateness count; afterwards its memory is freed, an exposure to it changes
-    nothing, and nothing of it is published again."""
+    """Late exposures within the lateness count; afterwards, when conversions have been read so far as well,
+    its memory is freed, an exposure to it changes nothing, and nothing of it is published again."""
     outcomes, definitions = Outcomes(), known("x", "y")
     ended = experiment("x", revision=2, state=ExperimentState.STOPPED).model_copy(
         update={"ended_at_ms": 1_000}
     )
-    state = Join(definitions, IngestLimits(lateness_ms=HOUR_MS), outcomes)
+    state = Join(definitions, IngestLimits(lateness_ms=HOUR_MS, look_back_ms=0), outcomes)
     expose(state, "u", "x", "a", 0, "e1")
     definitions.keep(ended)
     state.upkeep.adopt_definitions()
@@ -175,6 +175,9 @@ def test_an_experiment_that_ended_is_forgotten_after_its_windows() -> None:
     expose(state, "w", "x", "a", 3 * HOUR_MS, "e3")
     assert outcomes.after_end == 1
     expose(state, "w", "y", "a", 9 * HOUR_MS, "e4")
+    assert outcomes.dropped_experiments == 0
+    convert(state, "w", "purchase", 1.0, 9 * HOUR_MS, "c1")
+    expose(state, "w", "y", "a", 10 * HOUR_MS, "e6")
     assert (outcomes.dropped_experiments, list(state.board.tallies)) == (1, ["y"])
     assert "u" not in units_of(state)
     expose(state, "w", "x", "a", 10, "e5")
