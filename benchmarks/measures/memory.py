@@ -19,7 +19,7 @@ from benchmarks.world import EXPERIMENTS
 UNITS = 1_000_000
 LIMIT_BYTES = 400
 LENGTH_BYTES = 8
-BATCH = 5_000
+BATCH = 24_000
 """Records folded at a time, as many as ingest fetches."""
 
 

@@ -29,7 +29,7 @@ class MetricsSettings(Settings):
     """How long an exposure may take from where it happens into the log: a rollback is verified so long after
     the grace."""
     metrics_look_back_ms: int = Field(default=1_209_600_000, ge=0, le=31_536_000_000)
-    """How long conversions of units that were never exposed are kept for the covariates of experiments to come.
-    An experiment with a longer covariate window finds no older ones, unless it is defined that long ahead."""
+    """How long conversions of units that were never exposed are kept, for the covariates of experiments to
+    come. One with a longer covariate window finds no older ones, unless it is defined that long ahead."""
     metrics_max_units: int = Field(default=1_000_000, ge=1)
     """Units remembered per partition; events of further ones are counted and ignored."""

@@ -33,6 +33,7 @@ from services.drift.domain.rows import (
 from services.drift.domain.windows import Window, start_of
 
 DUMP_FORMAT: Final = 2
+_ANEW: Final = "run the version that wrote it, or begin anew: python -m services.drift reset --yes"
 MAX_WINDOWS: Final = 20_000
 """Windows that wait for labels because feedback lags or stands still; they hold two numbers each. Beyond,
 the oldest are closed, and what would still have counted in them is left out."""
@@ -295,7 +296,4 @@ class DriftPartition:
 
 
 def _unreadable(problem: str) -> Misconfigured:
-    return Misconfigured(
-        f"the snapshot {problem}",
-        next_step="run the version that wrote it, or delete the snapshot to replay the log",
-    )
+    return Misconfigured(f"the snapshot {problem}", next_step=_ANEW)

@@ -1,16 +1,25 @@
 """The audit: read what is published, read the log to exactly there, recompute, compare."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.common.bus.ports import Bus, TopicPartition
 from schemas.experiments import Experiment
 from schemas.results import Result
 from services.metrics.audit.errors import CannotAudit
-from services.metrics.audit.log import CONVERSIONS, EXPOSURES, Facts, Offsets, newer, read_facts, read_told
+from services.metrics.audit.log import (
+    CONVERSIONS,
+    EXPOSURES,
+    Facts,
+    newer,
+    read_facts,
+    read_told,
+    read_uncovered,
+)
 from services.metrics.audit.numbers import Comparison, compare
 from services.metrics.audit.published import Published, ReadPublished
-from services.metrics.audit.recompute import Recount, recompute
+from services.metrics.audit.reading import Offsets
+from services.metrics.audit.recompute import GRACE_MS, Recounted, recount
 from services.metrics.audit.results import numbers_of, offsets_of, summarised
 
 
@@ -38,6 +47,11 @@ class Audit:
     """Those of them that count for nothing: malformed, or too far from the time of their record."""
     rows: Comparison
     result: ResultAudit
+    uncovered: Mapping[int, int]
+    """Of partitions that nothing is published of: the records that the log holds."""
+    cut: Mapping[TopicPartition, int]
+    """Where retention has taken the beginning of the log: when the first record that is left was written. All
+    that matters to the experiment is there."""
 
     @property
     def compared(self) -> Comparison:
@@ -46,15 +60,17 @@ class Audit:
 
     @property
     def equal(self) -> bool:
-        """Return True when every number is the same to the last digit."""
+        """Return True when every number is the same to the last digit, whether or not all is covered."""
         return not self.compared.differences
 
 
-async def audit(experiment_id: str, bus: Bus, read_published: ReadPublished) -> Audit:
-    """Audit one experiment.
+async def audit(
+    experiment_id: str, bus: Bus, read_published: ReadPublished, grace_ms: int = GRACE_MS
+) -> Audit:
+    """Audit one experiment. `grace_ms`: how long clients may take to follow its end, as ingest has it.
 
-    Raises CannotAudit when nobody defined it, nothing is published yet or the log is not there as a whole;
-    Retryable when Kafka or the record does not answer.
+    Raises CannotAudit when nobody defined it, nothing is published yet or not all of the log is there that
+    matters to it; Retryable when Kafka or the record does not answer.
     """
     # In this order: what a result covers was published before it.
     told = await read_told(bus, experiment_id)
@@ -74,15 +90,19 @@ async def audit(experiment_id: str, bus: Bus, read_published: ReadPublished) -> 
     why_not = _why_not(told.result, experiment)
     result = None if why_not else told.result
     until = _later(published.offsets, offsets_of(result) if result else {})
+    uncovered = await read_uncovered(bus, published.offsets)
     facts = await read_facts(bus, experiment, until)
-    rows = _compare_rows(experiment, published, facts)
+    recounting = _Recounting(experiment, facts, grace_ms)
+    rows = _compare_rows(recounting, published)
     if not rows.numbers:
         raise CannotAudit(
             f"no unit had met {experiment_id} in what ingest has published so far, and no row is about it",
             next_step="send exposures, or wait until ingest has read them",
         )
-    about_result = _compare_result(experiment, result, facts) if result else ResultAudit(why_not=why_not)
-    return Audit(experiment, published.offsets, facts.read, facts.left_out, rows, about_result)
+    about_result = _compare_result(recounting, result) if result else ResultAudit(why_not=why_not)
+    return Audit(
+        experiment, published.offsets, facts.read, facts.left_out, rows, about_result, uncovered, facts.cut
+    )
 
 
 def _why_not(result: Result | None, experiment: Experiment) -> str:
@@ -100,31 +120,38 @@ def _later(one: Offsets, other: Offsets) -> Offsets:
     return {each: max(one.get(each, 0), other.get(each, 0)) for each in one.keys() | other.keys()}
 
 
-def _compare_rows(experiment: Experiment, published: Published, facts: Facts) -> Comparison:
-    metrics = [metric.name for metric in experiment.metrics]
+@dataclass(frozen=True, slots=True)
+class _Recounting:
+    """What recounts are made of."""
+
+    experiment: Experiment
+    facts: Facts
+    grace_ms: int
+
+    def of(self, partition: int, until: Offsets) -> Recounted:
+        """Recount one partition up to these offsets."""
+        facts = self.facts
+        exposures_end = until.get(TopicPartition(EXPOSURES, partition), 0)
+        conversions_end = until.get(TopicPartition(CONVERSIONS, partition), 0)
+        return recount(
+            self.experiment,
+            (each for each in facts.exposures.get(partition, ()) if each.offset < exposures_end),
+            (each for each in facts.conversions.get(partition, ()) if each.offset < conversions_end),
+            self.grace_ms,
+        )
+
+
+def _compare_rows(recounting: _Recounting, published: Published) -> Comparison:
+    metrics = [metric.name for metric in recounting.experiment.metrics]
     whole = Comparison()
     for partition in sorted({each.partition for each in published.offsets} | published.numbers.keys()):
-        recount = _recount(experiment, partition, facts, published.offsets)
-        whole += compare(f"partition {partition}", published.of(partition, metrics), recount)
+        expected = recounting.of(partition, published.offsets).expected
+        whole += compare(f"partition {partition}", published.of(partition, metrics), expected)
     return whole
 
 
-def _compare_result(experiment: Experiment, result: Result, facts: Facts) -> ResultAudit:
+def _compare_result(recounting: _Recounting, result: Result) -> ResultAudit:
     offsets = offsets_of(result)
-    recounts = _recounts(experiment, facts, offsets)
-    return ResultAudit(compare("result", numbers_of(result), summarised(experiment, recounts)), offsets)
-
-
-def _recounts(experiment: Experiment, facts: Facts, until: Offsets) -> Iterable[Recount]:
-    for partition in sorted({each.partition for each in until}):
-        yield _recount(experiment, partition, facts, until)
-
-
-def _recount(experiment: Experiment, partition: int, facts: Facts, until: Offsets) -> Recount:
-    exposures_end = until.get(TopicPartition(EXPOSURES, partition), 0)
-    conversions_end = until.get(TopicPartition(CONVERSIONS, partition), 0)
-    return recompute(
-        experiment,
-        (each for each in facts.exposures.get(partition, ()) if each.offset < exposures_end),
-        (each for each in facts.conversions.get(partition, ()) if each.offset < conversions_end),
-    )
+    recounts = (recounting.of(partition, offsets) for partition in {each.partition for each in offsets})
+    expected = summarised(recounting.experiment, result, recounts)
+    return ResultAudit(compare("result", numbers_of(result), expected), offsets)

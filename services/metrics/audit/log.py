@@ -1,25 +1,20 @@
 """Reading the log: what is known of the experiment, and its events from the first up to given offsets."""
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from libs.common.bus.ports import Bus, Consumer, Record, TopicPartition
 from schemas.decode import Malformed, decode
 from schemas.experiments import Experiment
 from schemas.results import Result
-from services.metrics.audit.errors import CannotAudit
 from services.metrics.audit.events import Did, LeftOut, Met, did, met
+from services.metrics.audit.reading import Offsets, batches, reading
+from services.metrics.audit.retention import check_complete, conversions_since_ms, exposures_since_ms
 
 EXPOSURES, CONVERSIONS = "exposures", "conversions"
-FETCH_TIMEOUT_MS = 1_000
-MAX_RECORDS = 5_000
-MAX_EMPTY_FETCHES = 30
-"""In a row: then the records that should be there are not coming."""
-
-Offsets = Mapping[TopicPartition, int]
-"""The next offset of each partition: all records before it are covered."""
 
 
 @dataclass(slots=True)
@@ -40,6 +35,8 @@ class Facts:
     """Records by topic, of all experiments."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Those of them that count for nothing: malformed, or too far from the time of their record."""
+    cut: dict[TopicPartition, int] = field(default_factory=dict)
+    """See `retention.Cut`."""
 
 
 async def read_told(bus: Bus, experiment_id: str) -> Told:
@@ -48,7 +45,7 @@ async def read_told(bus: Bus, experiment_id: str) -> Told:
     What cannot be read is passed over: those who follow these topics have reported it.
     """
     told = Told()
-    async with _reading(bus, ("experiments", "results")) as reader:
+    async with reading(bus, ("experiments", "results")) as reader:
         ends = await reader.end_offsets(reader.assignment())
         async for record in _until(reader, ends):
             if record.key != experiment_id.encode():
@@ -71,17 +68,32 @@ def newer(one: Experiment | None, other: Experiment | None) -> Experiment | None
     return one if one.revision >= other.revision else other
 
 
+async def read_uncovered(bus: Bus, published: Offsets) -> dict[int, int]:
+    """Return, of partitions that nothing is published of, how many records the log holds now; only those that
+    hold some."""
+    covered = {each.partition for each, offset in published.items() if offset > 0}
+    async with reading(bus, (EXPOSURES, CONVERSIONS)) as reader:
+        places = frozenset(each for each in reader.assignment() if each.partition not in covered)
+        first, end = await reader.beginning_offsets(places), await reader.end_offsets(places)
+    found: Counter[int] = Counter()
+    for each in places:
+        found[each.partition] += end[each] - first[each]
+    return {partition: records for partition, records in sorted(found.items()) if records}
+
+
 async def read_facts(bus: Bus, experiment: Experiment, until: Offsets) -> Facts:
     """Return the events before the offsets `until`; partitions that it does not name are not read.
 
-    Raises CannotAudit when the log no longer begins at offset 0, or ends before `until`.
+    Raises CannotAudit when retention may have taken some that matter, or the log ends before `until`.
     """
     facts = Facts()
-    async with _reading_to(bus, EXPOSURES, until) as records:
+    async with _reading_to(bus, facts, _Span(EXPOSURES, exposures_since_ms(experiment), until)) as records:
         async for record in records:
             _note_exposure(facts, record, experiment)
     units = {each.unit_id for exposures in facts.exposures.values() for each in exposures}
-    async with _reading_to(bus, CONVERSIONS, until) as records:
+    async with _reading_to(
+        bus, facts, _Span(CONVERSIONS, conversions_since_ms(experiment), until)
+    ) as records:
         async for record in records:
             _note_conversion(facts, record, units)
     return facts
@@ -109,63 +121,30 @@ def _note_conversion(facts: Facts, record: Record, units: set[str]) -> None:
         facts.conversions[record.partition].append(found)
 
 
-@asynccontextmanager
-async def _reading(bus: Bus, topics: Sequence[str]) -> AsyncIterator[Consumer]:
-    reader = bus.reader(topics)
-    await reader.start()
-    try:
-        yield reader
-    finally:
-        await reader.stop()
+class _Span(NamedTuple):
+    """What to read of a topic."""
+
+    topic: str
+    since_ms: int
+    """What happened before does not matter."""
+    until: Offsets
 
 
 @asynccontextmanager
-async def _reading_to(bus: Bus, topic: str, until: Offsets) -> AsyncIterator[AsyncIterator[Record]]:
-    wanted = {each: offset for each, offset in until.items() if each.topic == topic and offset > 0}
-    async with _reading(bus, (topic,)) as reader:
-        await _check_complete(reader, wanted)
+async def _reading_to(bus: Bus, facts: Facts, span: _Span) -> AsyncIterator[AsyncIterator[Record]]:
+    wanted = {each: end for each, end in span.until.items() if each.topic == span.topic and end > 0}
+    async with reading(bus, (span.topic,)) as reader:
+        facts.cut.update(await check_complete(reader, wanted, span.since_ms))
         yield _until(reader, wanted)
-
-
-async def _check_complete(reader: Consumer, wanted: Offsets) -> None:
-    missing = sorted(wanted.keys() - reader.assignment())
-    if missing:
-        raise CannotAudit(
-            f"{', '.join(map(str, missing))}: published offsets speak of it, and the log does not have it",
-            next_step="is this the cluster that ingest reads? Check KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL",
-        )
-    first = await reader.beginning_offsets(frozenset(wanted))
-    gone = [f"{each} begins at offset {first[each]}" for each in sorted(wanted) if first[each] > 0]
-    if gone:
-        raise CannotAudit(
-            f"retention has removed the beginning of the log: {'; '.join(gone)}",
-            next_step="audit while the whole log is there: raise retention.ms of exposures and conversions",
-        )
-    end = await reader.end_offsets(frozenset(wanted))
-    short = [
-        f"{each} ends at {end[each]}, published are {offset}"
-        for each, offset in sorted(wanted.items())
-        if end[each] < offset
-    ]
-    if short:
-        raise CannotAudit(
-            f"the log is shorter than what is published: {'; '.join(short)}",
-            next_step="the topic was deleted and created anew, or this is another cluster: check "
-            "KAFKA_BOOTSTRAP_SERVERS, or reset ingest's state and let it begin anew",
-        )
 
 
 async def _until(reader: Consumer, ends: Offsets) -> AsyncIterator[Record]:
     """Yield the records before `ends`, those of a partition in order."""
-    empty = 0
-    while waiting := [each for each, end in ends.items() if reader.positions()[each] < end]:
-        found = await reader.fetch(timeout_ms=FETCH_TIMEOUT_MS, max_records=MAX_RECORDS)
-        empty = 0 if found else empty + 1
-        if empty == MAX_EMPTY_FETCHES:
-            raise CannotAudit(
-                f"{', '.join(map(str, sorted(waiting)))}: Kafka hands out no more records",
-                next_step="see whether all brokers are well, and run the audit again",
-            )
+
+    def waiting() -> Sequence[TopicPartition]:
+        return [each for each, end in ends.items() if reader.positions()[each] < end]
+
+    async for found in batches(reader, waiting):
         for partition, records in found.items():
             end = ends.get(partition, 0)
             for record in records:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Place: TypeAlias = tuple[str, ...]
 """Words from the outside in, the number last: ("metric", "revenue", "variant", "a", "total")."""
@@ -14,6 +14,18 @@ Number: TypeAlias = int | float | Decimal | None
 Numbers: TypeAlias = Mapping[Place, Number]
 """Zero equals absent."""
 
+
+class Between(NamedTuple):
+    """Any number from `low` to `high`, both included: where the log does not decide which one."""
+
+    low: int
+    high: int
+
+
+Expected: TypeAlias = Number | Between
+Expectations: TypeAlias = Mapping[Place, Expected]
+"""What the log says that must be published. Zero equals absent."""
+
 EXPERIMENT = "experiment"
 VARIANT = "variant"
 METRIC = "metric"
@@ -22,6 +34,7 @@ SEGMENT = "segment"
 
 MULTI_VARIANT_UNITS: Place = (EXPERIMENT, "multi_variant_units")
 LATEST_MS: Place = (EXPERIMENT, "latest_ms")
+"""How far in event time ingest has come: a watermark, not a count, see `recompute.Recounted`."""
 
 
 def of_variant(variant: str, number: str) -> Place:
@@ -34,9 +47,9 @@ def of_last_exposed(variant: str) -> Place:
     return ("last_exposed_ms", variant)
 
 
-def of_metric(metric: str, variant: str, number: str) -> Place:
-    """Return the place of a metric's sum in a variant."""
-    return (METRIC, metric, VARIANT, variant, number)
+def of_metric(metric: str, variant: str, *number: str) -> Place:
+    """Return the place of a metric's sum in a variant; without a number's name, what they have in common."""
+    return (METRIC, metric, VARIANT, variant, *number)
 
 
 def of_bin(metric: str, variant: str, key: int | str) -> Place:
@@ -57,9 +70,9 @@ class Segment:
     kind: str
     value: str
 
-    def of_metric(self, metric: str, variant: str, number: str) -> Place:
+    def of_metric(self, metric: str, variant: str, *number: str) -> Place:
         """Return the place of a metric's sum in the units of a variant that are in this segment."""
-        return (SEGMENT, self.attribute, self.kind, self.value, *of_metric(metric, variant, number))
+        return (SEGMENT, self.attribute, self.kind, self.value, *of_metric(metric, variant, *number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,7 @@ class Difference:
 
     where: Place
     published: Number
-    recomputed: Number
+    recomputed: Expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +96,22 @@ class Comparison:
         return Comparison(self.numbers + other.numbers, self.differences + other.differences)
 
 
-def compare(where: str, published: Numbers, recomputed: Numbers) -> Comparison:
+def compare(where: str, published: Numbers, recomputed: Expectations) -> Comparison:
     """Compare every number that either side has; `where` goes before the place of each difference."""
     places = sorted(published.keys() | recomputed.keys())
     return Comparison(len(places), tuple(_differences(where, places, published, recomputed)))
 
 
 def _differences(
-    where: str, places: Iterable[Place], published: Numbers, recomputed: Numbers
+    where: str, places: Iterable[Place], published: Numbers, recomputed: Expectations
 ) -> Iterable[Difference]:
     for place in places:
         one, other = published.get(place, 0), recomputed.get(place, 0)
-        if one != other:
+        if not _agree(one, other):
             yield Difference((where, *place), one, other)
+
+
+def _agree(published: Number, expected: Expected) -> bool:
+    if isinstance(expected, Between):
+        return published is not None and expected.low <= published <= expected.high
+    return published == expected

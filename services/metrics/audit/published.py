@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
 
+from pydantic import ValidationError
+
 from libs.common.bus.ports import TopicPartition
 from libs.common.db.pool import Connection, Pool, outages
 from schemas.experiments import Experiment
@@ -23,21 +25,27 @@ from services.metrics.audit.numbers import (
     of_metric,
     of_variant,
 )
+from services.metrics.audit.tables import check_tables
 
-TABLES = (
-    "partition_leases",
-    "partition_experiments",
-    "partition_variants",
-    "partition_metrics",
-    "partition_hours",
-    "partition_segments",
-    "experiments",
-)
 SEGMENT_SUMS = ("units", "converted_units", "total", "total_squares")
 METRIC_SUMS = (*SEGMENT_SUMS, "covariate_total", "covariate_squares", "cross_total")
 COUNTS = ("units", "exposures", "conversions")
+VARIANT_COUNTS = (*COUNTS, "late_units")
 
-_MISSING = "SELECT name FROM unnest($1::text[]) AS names (name) WHERE to_regclass(name) IS NULL"
+COLUMNS: Mapping[str, Iterable[str]] = {
+    "partition_leases": ("partition", "published_offsets"),
+    "partition_experiments": ("partition", "experiment_id", "multi_variant_units", "latest_ms"),
+    "partition_variants": ("partition", "experiment_id", "variant", "last_exposed_ms", *VARIANT_COUNTS),
+    "partition_metrics": ("partition", "experiment_id", "variant", "metric", "sketch", *METRIC_SUMS),
+    "partition_hours": ("partition", "experiment_id", "variant", "hour_ms", *COUNTS),
+    "partition_segments": (
+        *("partition", "experiment_id", "variant", "attribute", "kind", "value", "metric"),
+        *SEGMENT_SUMS,
+    ),
+    "experiments": ("experiment_id", "record"),
+}
+"""What is read."""
+
 _LEASES = "SELECT partition, published_offsets FROM partition_leases"
 _DEFINITION = "SELECT record FROM experiments WHERE experiment_id = $1"
 _EXPERIMENTS = "SELECT * FROM partition_experiments WHERE experiment_id = $1"
@@ -69,8 +77,9 @@ class ReadPublished(Protocol):
     """Where the audit gets what was published."""
 
     async def __call__(self, experiment_id: str) -> Published:
-        """Return all of one moment. Raises CannotAudit when ingest has never run here, Retryable when the
-        record does not answer."""
+        """Return all of one moment. Raises CannotAudit when ingest has never run here, or what is there
+        cannot be read (an older version's tables, a newer one's definition, no privilege); Retryable when
+        the record does not answer."""
 
 
 class PostgresPublished:
@@ -86,19 +95,12 @@ class PostgresPublished:
                 self._pool.acquire() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
-                missing = await connection.fetch(_MISSING, list(TABLES))
-                if missing:
-                    raise CannotAudit(
-                        f"the database has no tables {', '.join(row['name'] for row in missing)} of metrics",
-                        next_step="start python -m services.metrics ingest, which makes them; "
-                        "or correct DATABASE_URL",
-                    )
+                await check_tables(connection, COLUMNS)
                 return await _read(connection, experiment_id)
 
 
 async def _read(connection: Connection, experiment_id: str) -> Published:
-    record = await connection.fetchval(_DEFINITION, experiment_id)
-    published = Published(None if record is None else Experiment.model_validate_json(record))
+    published = Published(_definition(await connection.fetchval(_DEFINITION, experiment_id)))
     for row in await connection.fetch(_LEASES):
         for topic, offset in json.loads(row["published_offsets"]).items():
             published.offsets[TopicPartition(topic, row["partition"])] = offset
@@ -114,6 +116,19 @@ async def _read(connection: Connection, experiment_id: str) -> Published:
             numbers.update({place: _exact(row[column]) for place, column in places(dict(row))})
             numbers.update(_bins(dict(row)))
     return published
+
+
+def _definition(record: str | None) -> Experiment | None:
+    try:
+        return None if record is None else Experiment.model_validate_json(record)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CannotAudit(
+            "this version of the audit cannot read the definition in the judge's record: "
+            f"{where}: {first['msg']}",
+            next_step="audit with the version of Trimtab that the judge runs",
+        ) from error
 
 
 def _exact(value: int | Decimal) -> Number:
@@ -133,7 +148,7 @@ def _of_experiment(row: Row) -> Columns:
 def _of_variant(row: Row) -> Columns:
     variant = str(row["variant"])
     yield of_last_exposed(variant), "last_exposed_ms"
-    for name in COUNTS:
+    for name in VARIANT_COUNTS:
         yield of_variant(variant, name), name
 
 

@@ -13,7 +13,14 @@ The rules, which ingest keeps too:
   counts for a metric when it has its name and happened from the first exposure to `window_ms` later.
 * Values are whole numbers of millionths, rounded half to even.
 * A ratio's x is the sum of the conversions with the denominator's name, in the same window as y.
-* A quantile's value falls into the bin that `libs.statistics.quantile_sketch` says, of units that converted.
+* A quantile's value, of a unit that converted, falls into the bin that `bins.py` says.
+* Once an experiment has ended, a unit is late for a variant when its earliest exposure to it happened more
+  than the grace after the end, whether or not it is in two variants.
+
+`latest_ms` is a watermark, and what is published lies between two times, both included: that of the latest
+exposure that counts, and that of the latest event of any unit that was exposed. Which of a unit's conversions
+ingest still notes depends on when it forgot the experiment (some time after its end), and for a unit with
+more than `MAX_CONVERSIONS` on the order in which they came.
 
 Not here, as they depend on what else a partition holds: ingest's limits on units and experiments, what it
 forgets of units that are exposed later than the declared lateness, and of experiments that ended long ago.
@@ -23,16 +30,18 @@ Where these were reached, it differs.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_intdigest
 
-from libs.statistics.quantile_sketch import bin_of
 from schemas.experiments import Breakdown, Experiment, Metric, MetricKind
+from services.metrics.audit.bins import bin_of
 from services.metrics.audit.events import Attribute, Did, Met
 from services.metrics.audit.numbers import (
     LATEST_MS,
     MULTI_VARIANT_UNITS,
+    Between,
+    Expectations,
     Place,
     Segment,
     of_bin,
@@ -49,26 +58,54 @@ MAX_EXPOSURES = 64
 MAX_CONVERSIONS = 10_000
 MAX_VARIANTS = 64
 
+GRACE_MS = 5_000
+"""How long after the end clients may take to follow, unless METRICS_LEAK_GRACE_MS says otherwise."""
+
 Recount: TypeAlias = Counter[Place]
 
 
+class Recounted(NamedTuple):
+    """One partition, recounted."""
+
+    numbers: Recount
+    """Its LATEST_MS is the upper bound: the time of the latest event of any unit that was exposed."""
+    exposed_ms: int
+    """The lower bound: the time of the latest exposure that counts; 0 when there is none."""
+
+    @property
+    def expected(self) -> Expectations:
+        """Return what must be published."""
+        if not self.exposed_ms:
+            return self.numbers
+        return {**self.numbers, LATEST_MS: Between(self.exposed_ms, self.numbers[LATEST_MS])}
+
+
 def recompute(experiment: Experiment, exposures: Iterable[Met], conversions: Iterable[Did]) -> Recount:
+    """Return the numbers of `recount`, with the grace that is the default."""
+    return recount(experiment, exposures, conversions, GRACE_MS).numbers
+
+
+def recount(
+    experiment: Experiment, exposures: Iterable[Met], conversions: Iterable[Did], grace_ms: int
+) -> Recounted:
     """Return all numbers of one partition: those of its variants, metrics, hours and segments.
 
     `exposures` are the experiment's, `conversions` those of any units; both in any order.
     """
     numbers: Recount = Counter()
+    exposed_ms = 0
     done = _conversions_by_unit(conversions)
     for unit, met in _exposures_by_unit(experiment, exposures).items():
-        kept = _earliest(done.get(unit, ()))
-        times_ms = [each.at_ms for each in met] + [each.at_ms for each in kept]
-        numbers[LATEST_MS] = max(numbers[LATEST_MS], *times_ms)
+        did = done.get(unit, ())
+        exposed_ms = max(exposed_ms, *(each.at_ms for each in met))
+        numbers[LATEST_MS] = max(numbers[LATEST_MS], exposed_ms, *(each.at_ms for each in did))
         _count_exposures(numbers, met)
+        _count_late(numbers, experiment, met, grace_ms)
         if len({each.variant for each in met}) == 1:
-            _count_unit(numbers, experiment, _first(met), kept)
+            _count_unit(numbers, experiment, _first(met), _earliest(did))
         else:
             numbers[MULTI_VARIANT_UNITS] += 1
-    return numbers
+    return Recounted(numbers, exposed_ms)
 
 
 def micro(value: float) -> int:
@@ -139,6 +176,14 @@ def _count_exposures(numbers: Recount, met: Sequence[Met]) -> None:
             continue
         numbers[of_variant(each.variant, "exposures")] += 1
         numbers[of_hour(_hour_ms(each.at_ms), each.variant, "exposures")] += 1
+
+
+def _count_late(numbers: Recount, experiment: Experiment, met: Sequence[Met], grace_ms: int) -> None:
+    if experiment.live or experiment.ended_at_ms is None:
+        return
+    for variant in {each.variant for each in met}:
+        first_ms = min(each.at_ms for each in met if each.variant == variant)
+        numbers[of_variant(variant, "late_units")] += first_ms > experiment.ended_at_ms + grace_ms
 
 
 def _count_unit(numbers: Recount, experiment: Experiment, first: Met, done: Sequence[Did]) -> None:

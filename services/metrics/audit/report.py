@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from libs.common.errors import TrimtabError
 from services.metrics.audit.check import Audit
-from services.metrics.audit.log import Offsets
-from services.metrics.audit.numbers import Difference, Number
+from services.metrics.audit.numbers import Between, Difference, Expected
+from services.metrics.audit.reading import Offsets
+from services.metrics.audit.retention import as_time
 
 EXIT_EQUAL = 0
 EXIT_DIFFERS = 1
@@ -17,8 +18,11 @@ MAX_SHOWN = 50
 
 
 def exit_code(audit: Audit) -> int:
-    """Return 0 when every number is equal, 1 when one differs."""
-    return EXIT_EQUAL if audit.equal else EXIT_DIFFERS
+    """Return 1 when a number differs; else 2 when there are partitions with records that nothing published
+    covers, 0 when every number is equal."""
+    if not audit.equal:
+        return EXIT_DIFFERS
+    return EXIT_CANNOT if audit.uncovered else EXIT_EQUAL
 
 
 def as_text(audit: Audit) -> str:
@@ -33,7 +37,22 @@ def as_text(audit: Audit) -> str:
     else:
         lines.append(f"result at   {_covered(audit.result.offsets)}")
     lines.append(f"read        {_read(audit)}")
+    lines += [
+        f"log         {each} begins with a record of {as_time(at_ms)}: nothing of this experiment is missing"
+        for each, at_ms in sorted(audit.cut.items())
+    ]
+    lines += [
+        f"partition {partition}: nothing published, {records} records in the log not covered"
+        for partition, records in audit.uncovered.items()
+    ]
     numbers, differences = audit.compared.numbers, audit.compared.differences
+    if audit.equal and audit.uncovered:
+        lines.append(f"cannot say: {numbers} numbers are equal to the last digit, and not all is covered")
+        lines.append(
+            "next: start python -m services.metrics ingest, wait until it has published these partitions, "
+            "and audit again"
+        )
+        return "\n".join(lines)
     if audit.equal:
         return "\n".join([*lines, f"equal to the last digit: {numbers} numbers"])
     lines.append(f"DIFFERENT: {len(differences)} of {numbers} numbers")
@@ -54,9 +73,11 @@ def as_json(audit: Audit) -> str:
         {
             "experiment_id": audit.experiment.experiment_id,
             "revision": audit.experiment.revision,
-            "equal": audit.equal,
+            "equal": None if audit.equal and audit.uncovered else audit.equal,
             "numbers": audit.compared.numbers,
             "offsets": _offsets(audit.offsets),
+            "uncovered": {str(partition): records for partition, records in audit.uncovered.items()},
+            "log_begins_ms": _offsets(audit.cut),
             "read": dict(sorted(audit.read.items())),
             "left_out": dict(sorted(audit.left_out.items())),
             "result": {
@@ -113,9 +134,13 @@ def _table(differences: Sequence[Difference]) -> Iterable[str]:
         yield f"  {where:<{widths[0]}}  {published:>{widths[1]}}  {recomputed:>{widths[2]}}"
 
 
-def _shown(number: Number) -> str:
+def _shown(number: Expected) -> str:
+    if isinstance(number, Between):
+        return f"{number.low} to {number.high}"
     return "none" if number is None else f"{number:f}" if isinstance(number, Decimal) else str(number)
 
 
-def _plain(number: Number) -> int | float | str | None:
+def _plain(number: Expected) -> int | float | str | dict[str, int] | None:
+    if isinstance(number, Between):
+        return {"from": number.low, "to": number.high}
     return f"{number:f}" if isinstance(number, Decimal) else number

@@ -185,7 +185,7 @@ def _unreadable(problem: str) -> Misconfigured:
     return Misconfigured(
         f"the snapshot of metrics cannot be read: {problem}",
         next_step="start the version that wrote it, or stop ingest and say `python -m services.metrics reset "
-        "--partition N --yes`: the state is then rebuilt from the log",
+        "--yes --partition N`: the next ingest begins anew with what the log holds",
     )
 
 

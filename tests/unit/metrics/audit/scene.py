@@ -22,7 +22,7 @@ from services.metrics.audit.numbers import (
 )
 from services.metrics.audit.published import Published
 from services.metrics.domain.definitions import Definitions
-from services.metrics.domain.partition import MetricsPartitions
+from services.metrics.domain.partition import MetricsPartition, MetricsPartitions
 from services.metrics.domain.rows import ExperimentRow
 
 HOUR_MS = 3_600_000
@@ -62,6 +62,12 @@ def definition(revision: int = 1) -> Experiment:
     )
 
 
+def ended(at_ms: int) -> Experiment:
+    """Return the same experiment, stopped."""
+    changes = {"revision": 2, "state": ExperimentState.STOPPED, "ended_at_ms": at_ms}
+    return definition().model_copy(update=changes)
+
+
 def events() -> list[Exposure | Conversion]:
     """Return what 30 units did: some in both variants, some before, some twice, over two hours."""
     found: list[Exposure | Conversion] = []
@@ -96,9 +102,13 @@ def events() -> list[Exposure | Conversion]:
 class Scene:
     """A bus in memory, and what was published of it."""
 
-    def __init__(self) -> None:
-        self.bus = MemoryBus(ManualClock(T0 + 3 * HOUR_MS))
+    def __init__(self, now_ms: int = T0 + 3 * HOUR_MS) -> None:
+        self.clock = ManualClock(now_ms)
+        self.bus = MemoryBus(self.clock)
         self.published = Published()
+        self.definitions = Definitions()
+        self.makes = MetricsPartitions(self.definitions)
+        self.states: dict[int, MetricsPartition] = {}
 
     async def send(self, *messages: Message) -> None:
         """Append to the log."""
@@ -115,19 +125,30 @@ class Scene:
         await self.send(Message("conversions", "u1", b"{"))
 
     def ingest(self) -> None:
-        """Publish what the partition state of ingest makes of the whole log."""
-        definitions = Definitions()
-        definitions.keep(definition())
-        factory = MetricsPartitions(definitions)
+        """Publish what the partition state of ingest, which begins anew, makes of the whole log."""
+        self.definitions.keep(definition())
+        self.states.clear()
+        self.published.offsets.clear()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Let ingest read what has come since it read last, and publish."""
         for partition in range(4):
-            state = factory(partition, None)
+            state = self.states.setdefault(partition, self.makes(partition, None))
             for topic in UNIT_TOPICS:
+                place = TopicPartition(topic, partition)
                 records = [each for each in self.bus.records(topic) if each.partition == partition]
-                self.published.offsets[TopicPartition(topic, partition)] = len(records)
-                if records:
-                    state.fold(topic, Batch.of(records))
+                fresh = [each for each in records if each.offset >= self.published.offsets.get(place, 0)]
+                self.published.offsets[place] = records[-1].offset + 1 if records else 0
+                if fresh:
+                    state.fold(topic, Batch.of(fresh))
             for row in state.rows():
-                self.published.numbers[partition] = numbers_of_row(row)
+                if row.experiment_id == "x":
+                    numbers = self.published.numbers.setdefault(partition, {})
+                    # A row has all of its sketches, and of the hours and segments those that changed.
+                    for bin_place in [each for each in numbers if "bin" in each]:
+                        del numbers[bin_place]
+                    numbers.update(numbers_of_row(row))
 
     async def read(self, experiment_id: str) -> Published:
         """Return what was published."""
@@ -146,7 +167,8 @@ def numbers_of_row(row: ExperimentRow) -> dict[Place, Number]:
         ("experiment", "latest_ms"): row.latest_ms,
     }
     for each in row.variants:
-        found |= named(of_variant, [each.variant], each, ("units", "exposures", "conversions"))
+        counts = ("units", "exposures", "conversions", "late_units")
+        found |= named(of_variant, [each.variant], each, counts)
         found[of_last_exposed(each.variant)] = each.last_exposed_ms
     for each in row.hours:
         found |= named(of_hour, [each.hour_ms, each.variant], each, ("units", "exposures", "conversions"))

@@ -12,7 +12,7 @@ from services.metrics.audit.errors import CannotAudit
 from services.metrics.audit.numbers import Segment, of_bin, of_metric, of_variant
 from services.metrics.audit.published import Published
 from services.metrics.audit.report import as_json, as_text, exit_code, problem_as_json, problem_as_text
-from tests.unit.metrics.audit.scene import T0, Scene, definition, result
+from tests.unit.metrics.audit.scene import T0, UNIT_TOPICS, Scene, definition, result
 
 
 @pytest.fixture
@@ -151,3 +151,35 @@ async def test_what_cannot_be_audited_says_what_to_do(scene: Scene) -> None:
     quiet.ingest()
     with pytest.raises(CannotAudit, match="no unit had met x"):
         await quiet.audit()
+
+
+async def test_a_partition_that_nothing_is_published_of_is_reported(scene: Scene) -> None:
+    """As after a reset without ingest: the other partitions are equal, and it says which records it cannot
+    speak of, and exit code 2. With a difference elsewhere it is 1."""
+    records = sum(scene.published.offsets.pop(TopicPartition(each, 2)) for each in UNIT_TOPICS)
+    del scene.published.numbers[2]
+    found = await scene.audit()
+    assert (exit_code(found), found.compared.differences) == (2, ())
+    assert f"partition 2: nothing published, {records} records in the log not covered" in as_text(found)
+    assert "cannot say" in as_text(found)
+    assert "start python -m services.metrics ingest" in as_text(found)
+    told = json.loads(as_json(found))
+    assert (told["equal"], told["uncovered"]) == (None, {"2": records})
+    scene.published.numbers[1]["experiment", "multi_variant_units"] = 99
+    found = await scene.audit()
+    assert exit_code(found) == 1
+    assert "partition 2: nothing published" in as_text(found)
+    assert json.loads(as_json(found))["equal"] is False
+
+
+async def test_a_partition_without_records_is_not_missed() -> None:
+    """Nothing is published of partitions whose log is empty, and nothing is said of them."""
+    quiet = Scene()
+    event = Exposure(event_id="e", occurred_at_ms=T0, unit_id="u1", experiment_id="x", variant="a")
+    await quiet.send(Message("experiments", "x", definition().to_json()))
+    await quiet.send(Message("exposures", "u1", event.to_json()))
+    quiet.ingest()
+    quiet.published.offsets = {each: end for each, end in quiet.published.offsets.items() if end}
+    found = await quiet.audit()
+    assert exit_code(found) == 0
+    assert "nothing published" not in as_text(found)
