@@ -82,12 +82,13 @@ class Follower:
         finally:
             if done and self._group is not None:
                 await self._commit(consumer, done)
-        self._health.beat()
+        self._health.beat(self._name)
         await self._note_progress(consumer)
 
     async def _handle(self, record: Record, stop: Stop) -> bool:
         if record.value is None:
             return True
+        self._health.beat(self._name)
         with handling(record), collector(HANDLER_DURATION).labels(record.topic).time():
             done = await self._patiently(partial(self._once, record, record.value), stop)
         collector(EVENTS_IN).labels(record.topic).inc(done)
@@ -138,7 +139,7 @@ class Follower:
                 self._health.failing(self._name, error.message)
             else:
                 break
-            self._health.beat()
+            self._health.beat(self._name)
             if await stop.sleep(pause_ms):
                 return False
             pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)

@@ -69,7 +69,7 @@ class Progress:
 
 
 class Watchdog:
-    """Looks every second. Gives the process's heartbeat."""
+    """Looks every second. Its heartbeat says that the loop turns."""
 
     def __init__(self, progress: Progress, *, stall_ms: int, clock: Clock, health: Health) -> None:
         self._progress = progress
@@ -83,7 +83,7 @@ class Watchdog:
         Raises Retryable when it always said something for `stall_ms` while nothing was handled.
         """
         while not await stop.sleep(WATCH_INTERVAL_MS):
-            self._health.beat()
+            self._health.beat("watchdog")
             found = await self._ask(behind)
             if not found or self._progress.at_work:
                 self._progress.moved()

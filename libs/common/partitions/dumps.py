@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from libs.common.partitions.counts import counted
 from libs.common.partitions.ports import Lease
 from libs.common.partitions.snapshots import Sealer, Snapshot
 
@@ -15,6 +16,8 @@ class Dump:
     lease: Lease
     offsets: dict[str, int]
     chunks: Iterator[bytes]
+    partitions: int | None = None
+    """How many its topics had when the state was built; None: not known."""
 
     async def seal(self, wanted: Callable[[], bool]) -> Snapshot | None:
         """Return the sealed snapshot; None when it was `wanted` no longer before the last chunk.
@@ -22,7 +25,7 @@ class Dump:
         Chunks are made in the event loop, which is free between two of them; compressing them is a thread's
         work. Raises Refused when it becomes too large. The dump is closed in any case.
         """
-        sealer = Sealer(self.lease.partition, self.offsets)
+        sealer = Sealer(self.lease.partition, counted(self.offsets, self.partitions))
         try:
             for chunk in self.chunks:
                 await asyncio.to_thread(sealer.add, chunk)

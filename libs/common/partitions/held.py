@@ -24,9 +24,13 @@ class Held(Generic[RowsT]):
     saved: dict[str, int]
     """Topic to the next offset after the last snapshot."""
     snapshot_due_ms: float
+    partitions: int | None = None
+    """How many its topics had when the state was built; None: not known."""
     passages: deque[Passage] = field(default_factory=deque)
     """What the dead letters have still to hear of, in order."""
     _pending: tuple[dict[str, int], RowsT] | None = None
+    _marked: dict[str, int] | None = None
+    """Where the topics ended at the last mark."""
 
     def fold(self, topic: str, batch: Batch) -> None:
         """Take in records of one topic; those that the state has already are skipped. Poison waits in
@@ -55,6 +59,13 @@ class Held(Generic[RowsT]):
         """Return how many offsets are still to be read before anything may be published."""
         return sum(max(covered - self.offsets[topic], 0) for topic, covered in self.covered.items())
 
+    def mark(self, ends: dict[str, int]) -> None:
+        """Mark where the topics end now, once all has been read that the last mark says."""
+        if self._marked is not None and any(self.offsets[topic] < end for topic, end in self._marked.items()):
+            return
+        self.state.mark()
+        self._marked = ends
+
     async def publish(self, store: PartitionStore[RowsT]) -> None:
         """Publish what changed, if anything was read or the state says so, and the replay is over. What a
         failed call could not write is written first: the state counts it as published already. Raises what
@@ -68,13 +79,13 @@ class Held(Generic[RowsT]):
             await self._write(store)
 
     def worth_a_snapshot(self) -> bool:
-        """Return True when there is something new, and all of it is published.
+        """Return True when there is something new, and the state is just what is published.
 
-        A dump does not know what is still to be published: rows that changed after `covered` would be
-        forgotten by whoever starts from it.
+        A dump does not know what is still to be published: what changed after `covered` would be forgotten by
+        whoever starts from it, and so would what changed before it in a replay that is not over.
         """
-        published = all(self.offsets[topic] <= covered for topic, covered in self.covered.items())
-        return published and self._pending is None and self.buried() and self.offsets != self.saved
+        published = self.offsets == self.covered and self._pending is None
+        return published and self.buried() and self.offsets != self.saved
 
     async def _write(self, store: PartitionStore[RowsT]) -> None:
         assert self._pending is not None

@@ -21,6 +21,7 @@ from libs.common.errors import Fenced, Retryable
 from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
 from libs.common.partitions.burial import Burial
+from libs.common.partitions.counts import count_partitions
 from libs.common.partitions.held import Held
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
@@ -82,6 +83,7 @@ class Line(Generic[RowsT]):
         self._own: Ownership[RowsT] = Ownership(
             self.store, self.factory, owner, self.clock, self.settings.snapshot_interval_ms
         )
+        self._own.count = lambda: count_partitions(self.bus, self.topics)
         self._saver: Saver[RowsT] = Saver(self.store, self._own)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
@@ -95,7 +97,8 @@ class Line(Generic[RowsT]):
         """Work until `stop`; then publish, snapshot, commit and leave.
 
         While the bus or the store does not answer, `health` says so and nothing is lost. Raises LineStopped
-        for too much poison, Misconfigured when the log no longer holds what a state needs.
+        for too much poison, Misconfigured when the log no longer holds what a state needs, or the topics have
+        another number of partitions than a state was built with.
         """
         backoff = Backoff(first_ms=100)
         while not stop.is_set():
@@ -132,7 +135,7 @@ class Line(Generic[RowsT]):
 
     async def _turn(self, consumer: Consumer) -> None:
         """Fetch once, fold it, and do what is due. Raises Retryable when the bus does not answer."""
-        self.health.beat()
+        self.health.beat(PART)
         records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
         self._own.forget_parked()
         await self._fold(records)
@@ -167,11 +170,18 @@ class Line(Generic[RowsT]):
         all_held = list(self._own.held.items())
         answers = await asyncio.gather(*(self._publish_one(*each) for each in all_held))
         self._trouble = next(filter(None, answers), "")
-        for number, held in all_held:
-            mine = self._own.held.get(number) is held
-            if mine and now_ms >= held.snapshot_due_ms and self._saver.idle and held.worth_a_snapshot():
-                held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
-                self._saver.save(held)
+        if self._saver.idle:
+            self._save_one(now_ms)
+
+    def _save_one(self, now_ms: float) -> None:
+        """Begin to save what has been due for the longest time, so that everyone has a turn however long
+        saving takes."""
+        due = [held for held in self._own.held.values() if now_ms >= held.snapshot_due_ms]
+        worth = [held for held in due if held.worth_a_snapshot()]
+        if worth:
+            held = min(worth, key=lambda each: each.snapshot_due_ms)
+            held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
+            self._saver.save(held)
 
     async def _publish_one(self, number: int, held: Held[RowsT]) -> str:
         """Publish one partition; return what is in the way."""
@@ -209,9 +219,14 @@ class Line(Generic[RowsT]):
         }
         try:
             await consumer.commit(offsets)
-            self._lag.show(offsets, await consumer.end_offsets(frozenset(offsets)))
+            ends = await consumer.end_offsets(frozenset(offsets))
         except (Fenced, Retryable) as error:
             log.info("offsets not committed: %s", error.message)
+            return
+        self._lag.show(offsets, ends)
+        for number, held in self._own.held.items():
+            if all(TopicPartition(topic, number) in ends for topic in held.offsets):
+                held.mark({topic: ends[TopicPartition(topic, number)] for topic in held.offsets})
 
     def _check_orphans(self, now_ms: float) -> None:
         orphans = self._own.orphans()
@@ -275,4 +290,5 @@ class Line(Generic[RowsT]):
 
     def _fail(self, reason: str) -> None:
         log.warning("line: %s", reason)
+        self.health.beat(PART)
         self.health.failing(PART, reason)

@@ -6,18 +6,20 @@ epoch is the next one: then nobody had the partition in between.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from libs.common.bus.ports import Consumer, TopicPartition
 from libs.common.clock import Clock
 from libs.common.errors import Misconfigured
+from libs.common.partitions.counts import PARTITIONS, check_count
 from libs.common.partitions.dumps import Dump
 from libs.common.partitions.held import Held
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFactory
 
 log = logging.getLogger(__name__)
+
 
 AT_ONCE = 2
 """So many snapshots are fetched and unpacked side by side: one waits for the store while another is read."""
@@ -25,6 +27,10 @@ _BEGIN_ANEW = (
     "to begin anew with what the log holds, give this service the command "
     "`reset --yes --partition {number}`: results then count from there"
 )
+
+
+async def _unknown() -> int | None:
+    return None
 
 
 @dataclass(slots=True)
@@ -36,6 +42,8 @@ class Ownership(Generic[RowsT]):
     owner: str
     clock: Clock
     snapshot_interval_ms: float
+    count: Callable[[], Awaitable[int | None]] = _unknown
+    """Returns how many partitions the topics have, None when that is not known now."""
     held: dict[int, Held[RowsT]] = field(default_factory=dict)
     parked: dict[int, Held[RowsT]] = field(default_factory=dict)
     consumer: Consumer | None = None
@@ -52,16 +60,18 @@ class Ownership(Generic[RowsT]):
 
     async def assigned(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Take these over and return where to read on. Raises Retryable when the store or the bus does not
-        answer, Misconfigured when the log no longer holds what the state needs; to be called again then."""
+        answer, Misconfigured when the log no longer holds what the state needs, or a state was built with
+        another number of partitions; to be called again then."""
         numbers = sorted({each.partition for each in partitions})
         for number in numbers:
             self.park(number)
+        count = await self.count()
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def take(number: int) -> None:
             async with gate:
                 topics = frozenset(each for each in partitions if each.partition == number)
-                self.held[number] = await self._take(number, topics)
+                self.held[number] = await self._take(number, topics, count)
 
         await _all([take(number) for number in numbers])
         self.settled = True
@@ -101,20 +111,27 @@ class Ownership(Generic[RowsT]):
         self.held.pop(number, None)
         self.parked.pop(number, None)
 
-    async def _take(self, number: int, topics: frozenset[TopicPartition]) -> Held[RowsT]:
+    async def _take(self, number: int, topics: frozenset[TopicPartition], count: int | None) -> Held[RowsT]:
         assert self.consumer is not None
         lease = await self.store.acquire(number, self.owner)
         parked = self.parked.pop(number, None)
+        # A topic that was made larger after the others is given later, and not in what was parked.
+        if parked is not None and not {each.topic for each in topics} <= parked.offsets.keys():
+            parked = None
         if parked is not None and parked.lease.epoch + 1 == lease.epoch:
-            parked.lease = lease
+            check_count(number, parked.partitions, count)
+            parked.lease, parked.partitions = lease, parked.partitions or count
             return parked
+        built = lease.snapshot_offsets.get(PARTITIONS)
+        check_count(number, built, count)
         first = await self.consumer.beginning_offsets(topics)
         end = await self.consumer.end_offsets(topics)
         offsets = {each.topic: _start(lease, each.topic, first[each], end[each]) for each in sorted(topics)}
         held = await self._build(lease, offsets)
+        held.partitions = built or count
         if offsets.keys() - lease.snapshot_offsets.keys():
             # From now on a restart knows where this state began, whatever retention drops.
-            snapshot = await Dump(lease, offsets, held.state.dump()).seal(lambda: True)
+            snapshot = await Dump(lease, offsets, held.state.dump(), held.partitions).seal(lambda: True)
             assert snapshot is not None
             await self.store.save_snapshot(lease, snapshot)
         log.info("partition %d: epoch %d, from %s", number, lease.epoch, offsets)

@@ -28,7 +28,8 @@ class Lease:
     snapshot: Iterable[bytes] | None
     """The dump to start from, chunk by chunk as it was made, unpacked as one goes; None: start empty."""
     snapshot_offsets: Mapping[str, int]
-    """Topic to the next offset after the snapshot; empty: from the beginning of the log."""
+    """Topic to the next offset after the snapshot; empty: from the beginning of the log. What `counts.py`
+    keeps stands beside them."""
     published_offsets: Mapping[str, int]
     """Topic to the next offset that the published rows cover. Nothing is published before the replay
     has reached it in every topic: results never move backwards."""
@@ -54,6 +55,11 @@ class PartitionState(Protocol[RowsOut]):
 
     def rows(self) -> RowsOut:
         """Return what is to be published: absolute values of all that changed since the last call."""
+
+    def mark(self) -> None:
+        """Know that everything which the log held, in any topic, at the last mark has been folded, and that
+        this is the next one. Called every few seconds, but not while a long log is caught up with. A state
+        may forget by it what would else wait for a topic in which nothing comes; no row may change."""
 
     def dump(self) -> Iterator[bytes]:
         """Return everything, for a snapshot, in chunks; never pickle.

@@ -4,12 +4,13 @@ may lie outside; the rows that name them, and all that decides who may write, do
 import asyncio
 import json
 import logging
+import secrets
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeAlias
 
 from libs.common.db.pool import Connection, Pool, outages
-from libs.common.errors import Poison
+from libs.common.errors import NotFound, Poison, Retryable
 from libs.common.partitions.bodies.outside import OutsideBodies
 from libs.common.partitions.bodies.ports import SnapshotBodies
 from libs.common.partitions.copying import binary_row
@@ -44,13 +45,21 @@ SELECT number, format, offsets, checksum, body, location FROM partition_snapshot
 WHERE partition = $1 AND number = $2
 """
 _BROKEN = "UPDATE partition_snapshots SET broken = true WHERE partition = $1 AND number = $2"
-_NEXT = "SELECT coalesce(max(number), 0) + 1 FROM partition_snapshots WHERE partition = $1"
-_SNAPSHOT = ("partition", "number", "epoch", "format", "offsets", "checksum")
+_SHOW = """
+UPDATE partition_snapshots SET broken = false, number = (
+    SELECT greatest(max(number), 0) + 1 FROM partition_snapshots WHERE partition = $1
+) WHERE partition = $1 AND number = $2 RETURNING 1
+"""
+"""Touches no body: what lies beside the table stays where it is."""
+_LEFT = "DELETE FROM partition_snapshots WHERE partition = $1 AND number < 0 AND epoch <= $2"
+_SNAPSHOT = ("partition", "number", "epoch", "format", "offsets", "checksum", "broken")
 _JSONB = b"\x01"
 """The version that jsonb is sent with."""
+_TRUE = b"\x01"
 _PRUNE = """
-DELETE FROM partition_snapshots WHERE partition = $1 AND number NOT IN (
-    SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken ORDER BY number DESC LIMIT $2
+DELETE FROM partition_snapshots WHERE partition = $1 AND number > 0 AND number <> ALL($3) AND number NOT IN (
+    SELECT number FROM partition_snapshots WHERE partition = $1 AND NOT broken AND number <> ALL($3)
+    ORDER BY number DESC LIMIT $2
 ) RETURNING location
 """
 
@@ -58,8 +67,8 @@ DELETE FROM partition_snapshots WHERE partition = $1 AND number NOT IN (
 class PostgresPartitionStore(Generic[RowsT]):
     """Keeps the promises of `ports.PartitionStore`. Raises Retryable when PostgreSQL does not answer.
 
-    The row of the lease is locked while one writes, so whoever takes the partition over waits for a write
-    that is under way, and none with an older epoch commits afterwards.
+    The row of the lease is locked while one publishes or shows a snapshot, so whoever takes the partition
+    over waits for a write that is under way, and none with an older epoch commits afterwards.
     """
 
     def __init__(self, pool: Pool, writer: Writer[RowsT], bodies: SnapshotBodies | None = None) -> None:
@@ -67,10 +76,14 @@ class PostgresPartitionStore(Generic[RowsT]):
         self._pool = pool
         self._writer = writer
         self._outside = OutsideBodies(pool, bodies)
+        self._missing: dict[int, list[int]] = {}
+        """Per partition, the snapshots whose bodies were not there when it was taken over: they count for
+        nothing, and stay while this owner does."""
 
     async def acquire(self, partition: int, owner: str) -> Lease:
-        """Take the partition over. A snapshot that is broken, or whose body is missing, is marked and logged,
-        and the one before it is used. A place outside that does not answer, or is not there, raises."""
+        """Take the partition over. A snapshot that is broken is marked and logged, and the one before it is
+        used. So it is when a body is missing, but that one is not marked: it may be back the next time. A
+        place outside that does not answer, or is not there, raises."""
         with outages(f"taking partition {partition}"):
             async with self._pool.acquire() as connection:
                 row = await connection.fetchrow(_ACQUIRE, partition, owner)
@@ -88,31 +101,21 @@ class PostgresPartitionStore(Generic[RowsT]):
 
     async def save_snapshot(self, lease: Lease, snapshot: Snapshot) -> None:
         """Add a snapshot; the last two good ones stay. Raises Fenced; for a place outside also what its `put`
-        raises. The body is there before the row that names it, and goes after it."""
+        raises. The body is there before the row that names it, and goes after it.
+
+        The body travels without the lock of the lease: publishing goes on, and an owner that stands still in
+        the middle of it keeps nobody from taking over.
+        """
         with outages(f"saving a snapshot of partition {lease.partition}"):
             location = await self._outside.put(lease, snapshot.body)
-            async with self._pool.acquire() as connection, connection.transaction():
-                await self._lock(connection, lease)  # so that nobody else takes the number
-                number = await connection.fetchval(_NEXT, lease.partition)
-                await connection.copy_to_table(
-                    "partition_snapshots",
-                    columns=[*_SNAPSHOT, "body" if location is None else "location"],
-                    source=binary_row(
-                        [
-                            struct.pack("!i", lease.partition),
-                            struct.pack("!q", number),
-                            struct.pack("!q", lease.epoch),
-                            struct.pack("!i", snapshot.format),
-                            _JSONB + json.dumps(dict(snapshot.offsets)).encode(),
-                            snapshot.checksum,
-                            snapshot.body if location is None else location.encode(),
-                        ]
-                    ),
-                    format="binary",
-                    timeout=BODY_TIMEOUT_MS / 1_000,
-                )
-                pruned = await connection.fetch(_PRUNE, lease.partition, KEPT_SNAPSHOTS)
-            await self._outside.tidy(lease, [row["location"] for row in pruned if row["location"]])
+            async with self._pool.acquire() as connection:
+                hidden = await self._bring(connection, lease, snapshot, location)
+                async with connection.transaction():
+                    await self._lock(connection, lease)
+                    shown = await connection.fetchval(_SHOW, lease.partition, hidden)
+                if shown is None:
+                    raise Retryable(f"a snapshot of partition {lease.partition} went while it was written")
+        await self._prune(lease)
 
     async def renew(self, lease: Lease) -> None:
         """Say that the owner is at work. Raises Fenced."""
@@ -125,6 +128,50 @@ class PostgresPartitionStore(Generic[RowsT]):
         with outages(f"releasing the lease of partition {lease.partition}"):
             await self._pool.execute(_RELEASE, lease.partition, lease.epoch)
 
+    async def _bring(
+        self, connection: Connection, lease: Lease, snapshot: Snapshot, location: str | None
+    ) -> int:
+        """Write the row as a broken one, which nobody loads, and return its number: a negative one that
+        nobody else has. Whoever dies before it is shown, or is fenced, leaves it for the next save."""
+        await connection.execute(_LEFT, lease.partition, lease.epoch, timeout=BODY_TIMEOUT_MS / 1_000)
+        hidden = -1 - secrets.randbits(62)
+        await connection.copy_to_table(
+            "partition_snapshots",
+            columns=[*_SNAPSHOT, "body" if location is None else "location"],
+            source=binary_row(
+                [
+                    struct.pack("!i", lease.partition),
+                    struct.pack("!q", hidden),
+                    struct.pack("!q", lease.epoch),
+                    struct.pack("!i", snapshot.format),
+                    _JSONB + json.dumps(dict(snapshot.offsets)).encode(),
+                    snapshot.checksum,
+                    _TRUE,
+                    snapshot.body if location is None else location.encode(),
+                ]
+            ),
+            format="binary",
+            timeout=BODY_TIMEOUT_MS / 1_000,
+        )
+        return hidden
+
+    async def _prune(self, lease: Lease) -> None:
+        """Remove what is not needed any more. The snapshot is saved whether this succeeds or not: what it
+        leaves is removed after the next one."""
+        try:
+            with outages(f"removing old snapshots of partition {lease.partition}"):
+                pruned = await self._pool.fetch(
+                    _PRUNE,
+                    lease.partition,
+                    KEPT_SNAPSHOTS,
+                    self._missing.get(lease.partition, []),
+                    timeout=BODY_TIMEOUT_MS / 1_000,
+                )
+        except Retryable as error:
+            log.warning("old snapshots are still there: %s", error.message)
+            return
+        await self._outside.tidy(lease, [row["location"] for row in pruned if row["location"]])
+
     async def _lock(self, connection: Connection, lease: Lease) -> Mapping[str, int]:
         published = await connection.fetchval(_LOCK, lease.partition, lease.epoch)
         if published is None:
@@ -135,6 +182,7 @@ class PostgresPartitionStore(Generic[RowsT]):
     async def _load(
         self, connection: Connection, partition: int
     ) -> tuple[Iterable[bytes] | None, Mapping[str, int]]:
+        missing = self._missing[partition] = []
         for each in await connection.fetch(_SNAPSHOTS, partition):
             row = await connection.fetchrow(_LOAD, partition, each["number"], timeout=BODY_TIMEOUT_MS / 1_000)
             if row is None:
@@ -144,6 +192,9 @@ class PostgresPartitionStore(Generic[RowsT]):
                 body = row["body"] if row["location"] is None else await self._outside.get(row["location"])
                 snapshot = Snapshot(partition, offsets, row["format"], row["checksum"], body)
                 return await asyncio.to_thread(unseal, snapshot), offsets
+            except NotFound as error:
+                log.error("%s: %s; falling back to the one before", error.message, error.next_step)
+                missing.append(row["number"])
             except Poison as error:
                 log.error("snapshot %d: %s; falling back to the one before", row["number"], error.message)
                 await connection.execute(_BROKEN, partition, row["number"])

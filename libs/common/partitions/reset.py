@@ -93,9 +93,12 @@ def _refuse_cut(cut: dict[TopicPartition, int]) -> None:
         )
 
 
-async def reset(pool: Pool, wish: Wish, tables: Sequence[str], bodies: SnapshotBodies | None) -> list[int]:
+async def reset(
+    pool: Pool, wish: Wish, tables: Sequence[str], bodies: SnapshotBodies | None, also: Sequence[str] = ()
+) -> list[int]:
     """Forget snapshots, published offsets and the partition's rows in `tables` (which have a column
-    `partition`), in one transaction, and fence whoever owns them. Returns the partitions.
+    `partition`), and run the statements `also`, in one transaction; fence whoever owns them. Returns the
+    partitions. Bodies outside go afterwards; what cannot be removed is logged.
 
     Raises Refused while an owner is at work, unless the wish says `force`; NotFound when nobody ever owned
     such a partition; Retryable when PostgreSQL does not answer. Then nothing has changed.
@@ -107,10 +110,12 @@ async def reset(pool: Pool, wish: Wish, tables: Sequence[str], bodies: SnapshotB
             if not rows:
                 raise NotFound("nothing to reset: there was never an owner", next_step="start ingest")
             gone = [await _forget(connection, row["partition"], tables) for row in rows]
-        outside = OutsideBodies(pool, bodies)
-        for row, locations in zip(rows, gone, strict=True):
-            lease = Lease(row["partition"], row["epoch"] + 1, None, {}, {})
-            await outside.tidy(lease, locations)
+            for statement in also:
+                await connection.execute(statement, timeout=TIMEOUT_MS / 1_000)
+    outside = OutsideBodies(pool, bodies)
+    for row, locations in zip(rows, gone, strict=True):
+        lease = Lease(row["partition"], row["epoch"] + 1, None, {}, {})
+        await outside.tidy(lease, locations)
     return [row["partition"] for row in rows]
 
 

@@ -22,6 +22,8 @@ class Holding:
     """What its line reads."""
     tables: Sequence[str]
     """What its line writes; each has a column `partition`."""
+    also: Sequence[str] = ()
+    """What else is to be executed whenever partitions are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,4 +47,4 @@ async def run_reset(holding: Holding, reach: Reach, wish: Wish) -> list[int]:
     )
     async with pool:
         await migrate(pool, holding.schema, holding.migrations)
-        return await reset(pool, wish, holding.tables, bodies)
+        return await reset(pool, wish, holding.tables, bodies, holding.also)

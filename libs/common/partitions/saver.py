@@ -36,7 +36,7 @@ class Saver(Generic[RowsT]):
     def save(self, held: Held[RowsT]) -> None:
         """Begin to write a snapshot of `held` as it is now. Only when idle."""
         assert self.idle
-        self._dump = Dump(held.lease, dict(held.offsets), held.state.dump())
+        self._dump = Dump(held.lease, dict(held.offsets), held.state.dump(), held.partitions)
         self._task = asyncio.create_task(self._save(held, self._dump))
 
     def check(self) -> None:

@@ -4,8 +4,9 @@ from threading import Lock
 
 from libs.common.clock import Clock
 
-MAX_SILENCE_MS = 30_000
-"""A process whose last heartbeat is older than this counts as dead."""
+MAX_SILENCE_MS = 60_000
+"""A process with a task whose last heartbeat is older than this counts as dead. Longer than a task that goes
+on may be silent: a consumer that finds no broker takes 40 s to say so, and 15 s of pause follow."""
 
 
 class Health:
@@ -16,7 +17,7 @@ class Health:
         self._clock = clock
         self._lock = Lock()
         self._failing: dict[str, str] = {}
-        self._last_beat_ms: float | None = None
+        self._beats_ms: dict[str, float] = {}
 
     def require(self, name: str, reason: str = "starting") -> None:
         """Count as not ready until `ok(name)`."""
@@ -42,17 +43,26 @@ class Health:
         with self._lock:
             return dict(self._failing)
 
-    def beat(self) -> None:
-        """Say that the process still turns: to be called at least every few seconds once called at all."""
+    def beat(self, name: str) -> None:
+        """Say that this task still turns: to be called every few seconds until the process ends, once called
+        at all. A name is one task's: another one's heartbeats must not cover it up."""
         with self._lock:
-            self._last_beat_ms = self._clock.monotonic_ms()
+            self._beats_ms[name] = self._clock.monotonic_ms()
 
     def silence_ms(self) -> float:
-        """Return the milliseconds since the last heartbeat, 0 when there was none yet."""
-        with self._lock:
-            last = self._last_beat_ms
-        return 0.0 if last is None else self._clock.monotonic_ms() - last
+        """Return the milliseconds since the last heartbeat of the task that was silent for longest, 0 when
+        there was none yet."""
+        return max(self._silences_ms().values(), default=0.0)
+
+    def silent(self) -> list[str]:
+        """Return the tasks whose heartbeats came and then ceased."""
+        return sorted(name for name, ms in self._silences_ms().items() if ms > MAX_SILENCE_MS)
 
     def live(self) -> bool:
-        """Return False when heartbeats came and then none for 30 s."""
-        return self.silence_ms() <= MAX_SILENCE_MS
+        """Return False when heartbeats of a task came and then none for a minute."""
+        return not self.silent()
+
+    def _silences_ms(self) -> dict[str, float]:
+        with self._lock:
+            now_ms = self._clock.monotonic_ms()
+            return {name: now_ms - beat_ms for name, beat_ms in self._beats_ms.items()}

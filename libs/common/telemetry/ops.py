@@ -73,8 +73,8 @@ class _Door(BaseHTTPRequestHandler):
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
             self._answer(200, content_type, encode(self.registry))
         elif path == "/health/live":
-            live = self.health.live()
-            self._answer_json(live, {"live": live, "silence_ms": round(self.health.silence_ms())})
+            silent, silence_ms = self.health.silent(), round(self.health.silence_ms())
+            self._answer_json(not silent, {"live": not silent, "silence_ms": silence_ms, "silent": silent})
         elif path == "/health/ready":
             reasons = self.health.reasons()
             self._answer_json(not reasons, {"ready": not reasons, "reasons": reasons})

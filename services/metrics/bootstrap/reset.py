@@ -18,6 +18,8 @@ HELD = Holding(
         "partition_hours",
         "partition_segments",
     ),
+    # Versions count from 1 again: the judge must not take one that comes back for one it has judged.
+    also=("UPDATE judgements SET version = 0",),
 )
 
 

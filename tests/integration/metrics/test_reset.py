@@ -15,16 +15,19 @@ import pytest
 
 from libs.common.bus.kafka import KafkaBus
 from libs.common.bus.ports import Message, Position
-from libs.common.clock import SystemClock
+from libs.common.clock import ManualClock, SystemClock
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Pool, connect
+from libs.common.partitions.reset import Wish, reset
 from schemas.experiments import Breakdown, Experiment, ExperimentState, Metric, MetricKind, Variant
 from schemas.facts import Conversion, Exposure
 from schemas.topics import UNIT_PARTITIONS
+from services.metrics.adapters.judgements import PostgresJudgements
 from services.metrics.audit.check import audit
 from services.metrics.audit.published import PostgresPublished
 from services.metrics.bootstrap.ground import MIGRATIONS, SCHEMA, TOPICS, UNIT_TOPICS
 from services.metrics.bootstrap.reset import HELD
+from services.metrics.domain.cases import Case, Judgement
 
 DEADLINE_S = 60
 UNITS = 300
@@ -246,3 +249,50 @@ async def test_reset_by_force_while_ingest_works(place: Place) -> None:
         await place.send_facts(seed=2)
         await place.until_covered()
         assert await place.is_exact()
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """A new schema."""
+    pool = await connect(database_url, schema=SCHEMA, deadline_ms=20_000, clock=SystemClock())
+    async with pool:
+        await pool.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        await migrate(pool, SCHEMA, MIGRATIONS)
+        yield pool
+
+
+async def count(pool: Pool, partition: int, writes: int) -> None:
+    """Publish an experiment so many times."""
+    await pool.execute(
+        "INSERT INTO partition_leases (partition, epoch, owner) VALUES ($1, 1, 'me') ON CONFLICT DO NOTHING",
+        partition,
+    )
+    await pool.execute(
+        "INSERT INTO partition_experiments VALUES ($1, 'checkout', 0, 0, $2)"
+        " ON CONFLICT (experiment_id, partition) DO UPDATE SET version = excluded.version",
+        partition,
+        writes,
+    )
+
+
+@pytest.mark.parametrize("partition", [None, 1])
+async def test_the_judge_looks_again(pool: Pool, partition: int | None) -> None:
+    """What is counted anew after a reset, of one partition or of all, is new to the judge, though its version
+    may be the one that was judged before."""
+
+    def decide(case: Case) -> Judgement:
+        return Judgement(clock.now_ms(), None, None, (), case.memory)
+
+    clock = ManualClock()
+    judgements = PostgresJudgements(pool, clock)
+    await judgements.keep(definition("checkout", clock.now_ms()))
+    for number in (0, 1):
+        await count(pool, number, writes=3)
+    await judgements.settle("checkout", decide)
+    assert await judgements.due(judged_before_ms=clock.now_ms(), limit=9) == []
+    await reset(pool, Wish(partition), HELD.tables, None, HELD.also)
+    for number in (0, 1):
+        await count(pool, number, writes=3)
+    assert await judgements.due(judged_before_ms=clock.now_ms(), limit=9) == ["checkout"]
+    await judgements.settle("checkout", decide)
+    assert await judgements.due(judged_before_ms=clock.now_ms(), limit=9) == []

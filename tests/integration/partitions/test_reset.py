@@ -25,6 +25,7 @@ class Yard:
 
     def __init__(self, pool: Pool, folder: Path) -> None:
         self.pool = pool
+        self.folder = folder
         self.bodies = DirectoryBodies(folder)
         self.store: PostgresPartitionStore[int] = PostgresPartitionStore(pool, write_sum, self.bodies)
         self.leases: list[Lease] = []
@@ -93,6 +94,36 @@ async def test_an_owner_at_work(yard: Yard) -> None:
     assert await yard.left() == ([], 0)
     with pytest.raises(Fenced):
         await yard.store.publish(yard.leases[0], {"exposures": 6}, 1)
+
+
+class SlowBodies(DirectoryBodies):
+    """A place where removing takes so long that the fenced owner has the partition back before it is done."""
+
+    def __init__(self, folder: Path, store: PostgresPartitionStore[int]) -> None:
+        super().__init__(folder)
+        self._store = store
+
+    async def delete(self, name: str) -> None:
+        """Remove the file after a take-over, by an owner that saves at once."""
+        for number in (0, 1):
+            lease = await self._store.acquire(number, "back again")
+            await self._store.save_snapshot(lease, seal(number, {"exposures": 1}, [b"new"]))
+        await super().delete(name)
+
+
+async def test_an_owner_that_is_back_at_once(yard: Yard) -> None:
+    """By force, what was reset is reset though its owner takes the partitions again before the old bodies are
+    removed: they go, those of the new owner stay, and the command succeeds."""
+    await yard.fill()
+    slow = SlowBodies(yard.folder, yard.store)
+    assert await reset(yard.pool, Wish(force=True), ["sums"], slow) == [0, 1]
+    for number in (0, 1):
+        lease = await yard.store.acquire(number, "next")
+        assert lease.snapshot_offsets == {"exposures": 1}
+        assert lease.snapshot is not None
+    rows = await yard.pool.fetch("SELECT location FROM partition_snapshots")
+    named = {row["location"].rpartition("/")[2] for row in rows}
+    assert set(await yard.bodies.names("")) == named
 
 
 async def test_an_owner_that_was_killed(yard: Yard) -> None:

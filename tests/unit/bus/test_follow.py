@@ -14,7 +14,7 @@ from libs.common.bus.ports import Message
 from libs.common.clock import ManualClock
 from libs.common.errors import Conflict, LineStopped, Misconfigured, Poison, Refused, Retryable
 from libs.common.lifecycle import Stop
-from libs.common.telemetry.health import Health
+from libs.common.telemetry.health import MAX_SILENCE_MS, Health
 from schemas.event import Contract
 from schemas.facts import Conversion
 
@@ -174,3 +174,23 @@ async def test_it_stops_in_the_middle_of_waiting() -> None:
     await stage.run(follower, lambda: "away" in str(stage.health.reasons()))
     assert stage.bus.committed("g") == {}
     assert not follower.caught_up.is_set()
+
+
+async def test_a_follower_that_hangs_is_not_covered_up_by_others() -> None:
+    """A handler that never returns ends the follower's own heartbeat, whoever else beats."""
+    clock, entered = ManualClock(), asyncio.Event()
+    stage = Stage(health=Health(clock))
+
+    async def hang(event: Contract) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    stage.handle = hang  # type: ignore[method-assign]
+    await stage.send("one")
+    running = asyncio.ensure_future((await stage.follower(group=None)).run(stage.stop))
+    await state(entered.is_set)
+    clock.advance(MAX_SILENCE_MS + 1)
+    stage.health.beat("line")
+    assert stage.health.silent() == [f"follows {TOPIC}"]
+    running.cancel()
+    await asyncio.wait({running})

@@ -31,18 +31,37 @@ def test_ready_when_every_part_is() -> None:
 
 
 def test_live_until_heartbeats_cease() -> None:
-    """Before the first heartbeat nothing is missed; after it, 30 s of silence are death."""
+    """Before the first heartbeat nothing is missed; after it, a minute of silence are death."""
     clock = ManualClock()
     health = Health(clock)
     clock.advance(10 * MAX_SILENCE_MS)
     assert health.live()
-    health.beat()
+    health.beat("line")
     clock.advance(MAX_SILENCE_MS)
     assert health.live()
     clock.advance(1)
     assert not health.live()
-    health.beat()
+    health.beat("line")
     assert health.live()
+
+
+def test_every_task_has_a_heartbeat_of_its_own() -> None:
+    """A task that has beaten once and hangs is not covered up by the others: the process is not live, and
+    says which it is, until that one beats again."""
+    clock = ManualClock()
+    health = Health(clock)
+    health.beat("line")
+    health.beat("follows experiments")
+    clock.advance(MAX_SILENCE_MS)
+    health.beat("follows experiments")
+    clock.advance(1)
+    health.beat("follows experiments")
+    assert not health.live()
+    assert health.silent() == ["line"]
+    assert health.silence_ms() == MAX_SILENCE_MS + 1
+    health.beat("line")
+    assert health.live()
+    assert (health.silent(), health.silence_ms()) == ([], 0)
 
 
 @pytest.fixture
@@ -77,7 +96,7 @@ def test_metrics_are_served(ops: OpsServer) -> None:
 
 def test_health_is_served(ops: OpsServer, health: Health) -> None:
     """Ready and live answer 200 or 503, with the reasons."""
-    assert get(ops, "/health/live").json() == {"live": True, "silence_ms": 0}
+    assert get(ops, "/health/live").json() == {"live": True, "silence_ms": 0, "silent": []}
     assert get(ops, "/health/ready").status_code == 200
     health.failing("kafka", "gone")
     answer = get(ops, "/health/ready")
@@ -86,14 +105,16 @@ def test_health_is_served(ops: OpsServer, health: Health) -> None:
 
 
 def test_a_dead_process_says_so(ops: OpsServer) -> None:
-    """A process whose loop has stopped turning is reported by the thread that still does."""
+    """A process whose loop has stopped turning is reported by the thread that still does, with the task."""
     clock = ManualClock()
     dead = Health(clock)
     server = OpsServer("127.0.0.1", 0, dead)
     server.start()
-    dead.beat()
+    dead.beat("line")
     clock.advance(MAX_SILENCE_MS + 1)
-    assert get(server, "/health/live").status_code == 503
+    answer = get(server, "/health/live")
+    assert answer.status_code == 503
+    assert answer.json()["silent"] == ["line"]
     server.stop()
 
 

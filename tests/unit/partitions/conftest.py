@@ -42,6 +42,7 @@ class Counting:
         for chunk in dump or ():
             self.sums.update(json.loads(chunk))
         self._changed: set[str] = set()
+        self.marks = 0
 
     def fold(self, topic: str, batch: Batch) -> Sequence[Rejected]:
         """Add the values of these records."""
@@ -68,6 +69,10 @@ class Counting:
         """Return the sums that changed."""
         changed, self._changed = self._changed, set()
         return {key: self.sums[key] for key in changed}
+
+    def mark(self) -> None:
+        """Count the marks."""
+        self.marks += 1
 
     def dump(self) -> Iterator[bytes]:
         """Return all sums as they are now, one a chunk."""
@@ -115,6 +120,7 @@ class Workshop:
     settings: LineSettings = QUICK
     limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
     built: list[int] = field(default_factory=list)
+    states: list[Counting] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.bus = MemoryBus(self.clock)
@@ -136,7 +142,8 @@ class Workshop:
     def build(self, partition: int, dump: Iterable[bytes] | None) -> Counting:
         """Keep the promise of StateFactory, and note for which partition."""
         self.built.append(partition)
-        return Counting(dump)
+        self.states.append(Counting(dump))
+        return self.states[-1]
 
     async def line(self) -> Line[Rows]:
         """Return a worker of group `counters`."""

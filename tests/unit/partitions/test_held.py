@@ -55,13 +55,16 @@ async def test_publishes_nothing_before_every_topic_is_replayed(counting: Any, s
 
 async def test_no_snapshot_of_unpublished_rows(counting: Any, store: Any) -> None:
     """A state that holds rows nobody has seen is not dumped: whoever starts from the dump would not know that
-    they changed. A state that is behind the published offsets everywhere may be."""
+    they changed. Nor is one that is behind the published offsets: it knows no better what was published of
+    it before, and what its owner published since."""
     lease = await store.acquire(0, "me")
     covered = {"exposures": 1, "conversions": 2}
     held = held_by(counting(), lease, {"exposures": 0, "conversions": 0}, covered)
     assert not held.worth_a_snapshot(), "nothing is new"
+    held.fold("conversions", Batch.of([record("conversions", 0)]))
+    assert not held.worth_a_snapshot(), "behind everywhere"
     held.fold("exposures", Batch.of([record("exposures", 0)]))
-    assert held.worth_a_snapshot(), "behind everywhere"
+    assert not held.worth_a_snapshot(), "behind in one topic"
     held.fold("exposures", Batch.of([record("exposures", 1)]))
     assert not held.worth_a_snapshot(), "past in one topic, behind in the other"
     held.fold("conversions", Batch.of([record("conversions", 0), record("conversions", 1)]))
@@ -161,3 +164,21 @@ async def test_poison_costs_what_it_costs(store: Any, monkeypatch: pytest.Monkey
     held.fold("exposures", batch)
     assert len(made) == 50
     assert sum(good for good, _, _ in held.passages) == 4_950
+
+
+async def test_the_next_mark_is_set_when_all_was_read_that_the_last_one_says(
+    counting: Any, store: Any
+) -> None:
+    """The first one at once; the next not while one topic is behind it, however far the log has grown."""
+    state = counting()
+    held = held_by(state, await store.acquire(0, "me"), {"exposures": 0, "conversions": 0})
+    held.mark({"exposures": 1, "conversions": 2})
+    held.fold("exposures", Batch.of([record("exposures", 0), record("exposures", 1)]))
+    held.fold("conversions", Batch.of([record("conversions", 0)]))
+    held.mark({"exposures": 9, "conversions": 9})
+    assert state.marks == 1
+    held.fold("conversions", Batch.of([record("conversions", 1)]))
+    held.mark({"exposures": 9, "conversions": 9})
+    assert state.marks == 2
+    held.mark({"exposures": 9, "conversions": 9})
+    assert state.marks == 2

@@ -12,6 +12,7 @@ from libs.common.bus.dead_letters import DeadLetterLimit
 from libs.common.bus.ports import TopicPartition
 from libs.common.errors import LineStopped, Misconfigured
 from libs.common.lifecycle import Stop
+from libs.common.partitions.counts import PARTITIONS
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.line import PART, LineSettings
 from libs.common.partitions.snapshots import seal
@@ -44,6 +45,15 @@ async def test_an_orderly_end(shop: Any) -> None:
     for (topic, number), end in shop.ends():
         assert built.snapshot_offsets(number)[-1][topic] == end
         assert shop.bus.committed("counters")[TopicPartition(topic, number)] == end
+
+
+async def test_states_are_told_how_far_they_have_read(shop: Any) -> None:
+    """A worker that has read all there is marks the log again and again, in every partition."""
+    await shop.send(SOME)
+    task, stop = await running(shop)
+    await shop.reach(lambda: len(shop.states) == 4 and all(each.marks > 2 for each in shop.states), task)
+    stop.set("marked")
+    await task
 
 
 async def test_a_restart_reads_nothing_twice(shop: Any) -> None:
@@ -205,6 +215,19 @@ async def test_retention_has_overtaken(shop: Any) -> None:
         lease = await shop.store.acquire(number, "another")
         await shop.store.save_snapshot(lease, seal(number, {"exposures": 0}, [b"{}"]))
     with pytest.raises(Misconfigured, match="retention has overtaken"):
+        await shop.work(until=lambda: False)
+
+
+async def test_topics_that_were_grown(shop: Any) -> None:
+    """A worker refuses a state that was built when the topics had another number of partitions, and knows the
+    number by itself."""
+    await shop.send(SOME)
+    await shop.work()
+    offsets = shop.store.snapshot_offsets(1)[-1]
+    assert offsets[PARTITIONS] == 4
+    lease = await shop.store.acquire(1, "another")
+    await shop.store.save_snapshot(lease, seal(1, {**offsets, PARTITIONS: 2}, [b"{}"]))
+    with pytest.raises(Misconfigured, match="had 2 partitions"):
         await shop.work(until=lambda: False)
 
 

@@ -70,7 +70,8 @@ def test_many_owners(workshop: Any, records: Any, pauses: Any, kills: int) -> No
 
 
 async def run_together(shop: Any, records: Any, pauses: Any, kills: int) -> None:
-    """Let one worker after the other join; kill some of them in mid-work, stop the others."""
+    """Let one worker after the other join; kill some of them in mid-work, stop the others. What else ends
+    one is raised."""
     stops, tasks = [], []
     for number, pause_ms in enumerate(pauses):
         stop = Stop()
@@ -83,4 +84,9 @@ async def run_together(shop: Any, records: Any, pauses: Any, kills: int) -> None
         tasks.append(task)
     for stop in stops:
         stop.set("the test is over")
-    await asyncio.gather(*tasks, return_exceptions=True)
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    for number, answer in enumerate(answers):
+        if isinstance(answer, BaseException) and not (
+            isinstance(answer, asyncio.CancelledError) and number < kills
+        ):
+            raise answer

@@ -7,6 +7,7 @@ import pytest
 from libs.common.bus.ports import TopicPartition
 from libs.common.errors import Misconfigured, Retryable
 from libs.common.partitions.ownership import Ownership
+from libs.common.partitions.saver import Saver
 from libs.common.partitions.snapshots import seal
 
 EXPOSURES, CONVERSIONS = TopicPartition("exposures", 0), TopicPartition("conversions", 0)
@@ -22,11 +23,22 @@ async def shop(workshop: Any) -> Any:
     return shop
 
 
-async def ownership(shop: Any) -> Ownership[Any]:
+async def ownership(shop: Any, count: int | None = None) -> Ownership[Any]:
+    """Return a member that is told that the topics have so many partitions."""
     own: Ownership[Any] = Ownership(shop.store, shop.build, "me", shop.clock, 1_000)
+    tell(own, count)
     own.consumer = shop.bus.reader(["exposures", "conversions"])
     await own.consumer.start()
     return own
+
+
+def tell(own: Ownership[Any], count: int | None) -> None:
+    """Let the topics have so many partitions from now on."""
+
+    async def answer() -> int | None:
+        return count
+
+    own.count = answer
 
 
 def places(shop: Any) -> frozenset[TopicPartition]:
@@ -150,3 +162,48 @@ async def test_a_topic_that_is_new_to_the_line(shop: Any) -> None:
     assert shop.store.snapshot_offsets(shop.place)[-1] == {"exposures": 5, "conversions": 0}
     state: Any = own.held[shop.place].state
     assert state.sums == {"unit-2": 5}
+
+
+async def test_topics_that_were_grown(shop: Any) -> None:
+    """A state that was built when the topics had another number of partitions is refused, by a worker that
+    starts and by one that was at work, as its units are elsewhere now; the error says what there is to do.
+    Where the number is the same, or not known, work goes on."""
+    own = await ownership(shop, 4)
+    await own.assigned(places(shop))
+    tell(own, 8)
+    await own.revoked(places(shop))
+    for each in (own, await ownership(shop, 8)):
+        with pytest.raises(Misconfigured, match=r"had 4 partitions.* have 8") as error:
+            await each.assigned(places(shop))
+        assert "reset --yes" in error.value.next_step
+        assert "with 4 partitions" in error.value.next_step
+    for count in (4, None):
+        await (await ownership(shop, count)).assigned(places(shop))
+
+
+async def test_the_number_of_partitions_is_kept(shop: Any) -> None:
+    """Every snapshot says with how many partitions its state was built, also one taken by a worker that could
+    not find it out; one that does not say it, of an older program, is taken as it is."""
+    lease = await shop.store.acquire(shop.place, "an older program")
+    await shop.store.save_snapshot(lease, seal(shop.place, {"exposures": 0, "conversions": 0}, [b"{}"]))
+    for count in (4, None):
+        own = await ownership(shop, count)
+        await own.assigned(places(shop))
+        held = own.held[shop.place]
+        saver: Saver[Any] = Saver(shop.store, own)
+        saver.save(held)
+        await saver.wait()
+    with pytest.raises(Misconfigured, match="had 4 partitions"):
+        await (await ownership(shop, 8)).assigned(places(shop))
+
+
+async def test_a_topic_that_comes_later(shop: Any) -> None:
+    """A state that was put aside before it knew of a topic is built again: that topic is read from its
+    beginning, and nothing of the others is lost."""
+    own = await ownership(shop)
+    exposures = frozenset({TopicPartition("exposures", shop.place)})
+    await own.assigned(exposures)
+    await own.revoked(exposures)
+    start = await own.assigned(places(shop))
+    assert {each.topic: offset for each, offset in start.items()} == {"exposures": 0, "conversions": 0}
+    assert own.held[shop.place].offsets.keys() == {"exposures", "conversions"}

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from libs.common.errors import Misconfigured, Poison, Retryable
+from libs.common.errors import Misconfigured, Retryable
+from libs.common.partitions.bodies.ports import missing
 
 _HIDDEN = ".taking-"
 
@@ -70,7 +71,7 @@ class DirectoryBodies:
             except FileNotFoundError as error:
                 if not self._folder.is_dir():
                     raise
-                raise Poison(f"the body {self.url}/{name} is missing") from error
+                raise missing(f"{self.url}/{name}") from error
 
     def _delete(self, name: str) -> None:
         with self._trouble():

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from libs.common.errors import NotFound
+
 
 class SnapshotBodies(Protocol):
     """Bodies by name. A name is a plain word of letters, digits, `.`, `_` and `-`, and is used for one body
@@ -20,10 +22,20 @@ class SnapshotBodies(Protocol):
         """Keep a body. It is there as a whole and for good when this returns, and in part never."""
 
     async def get(self, name: str) -> bytes:
-        """Return a body. Raises Poison when there is none of this name."""
+        """Return a body. Raises NotFound when there is none of this name: what was put and is not there may
+        come back, as after a disk was not mounted."""
 
     async def delete(self, name: str) -> None:
         """Remove a body, if it is there."""
 
     async def names(self, prefix: str) -> Sequence[str]:
         """Return the names that begin with `prefix`, in order."""
+
+
+def missing(location: str) -> NotFound:
+    """Return the error for a body that is not there."""
+    return NotFound(
+        f"the body {location} is missing",
+        next_step="bring it back (is the disk mounted, is it the right bucket?) and start this worker again; "
+        "else more of the log is read",
+    )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol, TypeVar
 
-from libs.common.errors import Misconfigured, Poison, Retryable
+from libs.common.errors import Misconfigured, Retryable
+from libs.common.partitions.bodies.ports import missing
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 60
@@ -57,7 +58,7 @@ class S3Bodies:
         try:
             return await self._ask(lambda: self._files.cat_file(self._path(name)))
         except FileNotFoundError as error:
-            raise Poison(f"the body {self.url}/{name} is missing") from error
+            raise missing(f"{self.url}/{name}") from error
 
     async def delete(self, name: str) -> None:
         """Remove an object."""
