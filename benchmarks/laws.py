@@ -69,6 +69,7 @@ LAWS: Mapping[str, Sequence[str]] = {
     "The fast decoder takes and refuses what the schema does": (
         "tests/unit/schemas/test_hot.py::test_the_two_decoders_agree",
         "tests/unit/schemas/test_hot.py::test_a_batch_is_its_records_one_by_one",
+        "tests/unit/schemas/test_hot.py::test_a_long_batch_is_its_records_one_by_one",
     ),
     "The audit's recount is the reference's": (
         _METRICS + "audit/test_recompute.py::test_agrees_with_the_reference",

@@ -1,4 +1,5 @@
-"""The longest stop of ingest's event loop while it takes snapshots of a million units under load."""
+"""The longest stop of ingest while it takes snapshots of a million units under load: of its event loop, and
+of the line for a publish."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from benchmarks.measures.figures import Figure, quantile
 from benchmarks.measures.ground import Ground
 from benchmarks.measures.leases import Database, database, read_snapshots
 from benchmarks.measures.million import caught_up, epochs, million
-from benchmarks.measures.probe import LEAST_MS, VARIABLE
+from benchmarks.measures.probe import LEAST_MS, VARIABLE, publishes_beside
 from benchmarks.measures.traffic import RATE, again, ticks
 
 SECONDS = 60
@@ -44,8 +45,16 @@ async def measure(ground: Ground) -> list[Figure]:
     noted = _noted(file)
     stops = [each for each in noted if since_ms <= each.at_ms <= until_ms]
     starting = max((each.late_ms for each in noted if each.at_ms < since_ms), default=0.0)
+    written = [json.loads(line) for line in publishes_beside(file).read_text().splitlines()]
+    waits = [took_ms for at_ms, took_ms in written if since_ms <= at_ms <= until_ms]
     return [
         *_figures(stops, base.units, taken, (until_ms - since_ms) / 1_000),
+        Figure(
+            f"longest wait of the line for PostgreSQL meanwhile ({len(waits):,} publishes of a partition)",
+            f"{max(waits, default=0.0):.0f} ms (p99 {quantile(waits or [0.0], 0.99):.0f})",
+            f"at most {LIMIT_MS} ms",
+            max(waits, default=0.0) <= LIMIT_MS,
+        ),
         Figure("- longest before, while the process started from its snapshots", f"{starting:.0f} ms"),
     ]
 

@@ -4,6 +4,7 @@ A trigger takes down each write to the leases as it commits: unlike samples, tha
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from libs.common.bus.ports import TopicPartition
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Pool
 from services.metrics.bootstrap.ground import MIGRATIONS, SCHEMA
-from tests.world.metrics_reference import Reference
+from tests.e2e.chaos.world import QUANTILE, Stream
 
 WITNESS = Path(__file__).with_name("witness.sql")
 _OWNERS = "SELECT partition, split_part(owner, '/', 2)::int AS pid FROM partition_leases"
@@ -23,12 +24,16 @@ _SUMS = {
         SELECT experiment_id, sum(multi_variant_units), max(latest_ms)
         FROM partition_experiments GROUP BY 1""",
     "variants": """
-        SELECT experiment_id, variant, sum(units), sum(exposures), sum(conversions)
+        SELECT experiment_id, variant, sum(units), sum(exposures), sum(conversions), max(last_exposed_ms),
+            sum(late_units)
         FROM partition_variants GROUP BY 1, 2""",
     "metrics": """
         SELECT experiment_id, variant, metric, sum(units), sum(converted_units), sum(total),
             sum(total_squares), sum(covariate_total), sum(covariate_squares), sum(cross_total)
         FROM partition_metrics GROUP BY 1, 2, 3""",
+    "sketches": """
+        SELECT experiment_id, variant, metric, key, sum(value::bigint)
+        FROM partition_metrics, jsonb_each_text(sketch) GROUP BY 1, 2, 3, 4""",
     "hours": """
         SELECT experiment_id, variant, hour_ms::text, sum(units), sum(exposures), sum(conversions)
         FROM partition_hours GROUP BY 1, 2, 3""",
@@ -77,7 +82,7 @@ class Record:
         }
 
     async def sums(self) -> Sums:
-        """Return every published number, summed over the partitions."""
+        """Return every published number, over the partitions: of times the latest, the sum of all others."""
         found: dict[tuple[str, ...], tuple[int, ...]] = {}
         for table, statement in _SUMS.items():
             for row in await self._pool.fetch(statement):
@@ -119,13 +124,34 @@ def broken_laws(history: list[Written]) -> list[str]:
     return found
 
 
-def truth_as_sums(truth: Mapping[str, Reference]) -> Sums:
-    """Return what the reference says at the places of `Record.sums`: counts, and sums without a covariate."""
+def truth_as_sums(stream: Stream) -> Sums:
+    """Return what the sender knows at the places of `Record.sums`: counts, and sums without a covariate."""
     found: dict[tuple[str, ...], tuple[int, ...]] = {}
-    for key, each in truth.items():
+    exposed = stream.exposed()
+    for key, each in stream.truth().items():
         found["experiments", key] = (each.multi_variant_units, each.latest_ms)
         for variant, counts in each.counts.items():
-            found["variants", key, variant] = tuple(counts)
+            found["variants", key, variant] = (*counts, *exposed[key, variant])
         for (variant, metric), expected in each.metrics.items():
             found["metrics", key, variant, metric] = (*expected, 0, 0, 0)
+    return found
+
+
+def units_in_sketches(sums: Sums) -> Counter[tuple[str, str, str]]:
+    """Return how many units are in the bins, by experiment, variant and metric."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for (table, *words), numbers in sums.items():
+        if table == "sketches":
+            key, variant, metric, _ = words
+            found[key, variant, metric] += numbers[0]
+    return found
+
+
+def converted_in_sketches(sums: Sums) -> Counter[tuple[str, str, str]]:
+    """Return how many units must be there: those that converted, of the quantiles."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for (table, *words), numbers in sums.items():
+        if table == "metrics" and words[-1] == QUANTILE:
+            key, variant, metric = words
+            found[key, variant, metric] = numbers[1]
     return found

@@ -16,7 +16,12 @@ from libs.common.clock import SystemClock
 from services.metrics.audit.report import as_text
 from tests.e2e.chaos.crew import Worker, until
 from tests.e2e.chaos.log import Place, Publisher, buried, ends, make_topics, places_of, send
-from tests.e2e.chaos.record import broken_laws, truth_as_sums
+from tests.e2e.chaos.record import (
+    broken_laws,
+    converted_in_sketches,
+    truth_as_sums,
+    units_in_sketches,
+)
 from tests.e2e.chaos.world import make_stream
 from tests.e2e.chaos.yard import OpenYard, Yard
 
@@ -118,8 +123,9 @@ async def test_whatever_dies_the_audit_finds_every_number_equal(
         assert audit.equal, as_text(audit)
         assert {place: offset for place, offset in audit.offsets.items() if offset} == end
         assert audit.compared.numbers > 500
-    found, truth = await yard.record.sums(), truth_as_sums(stream.truth())
+    found, truth = await yard.record.sums(), truth_as_sums(stream)
     assert {place: found.get(place) for place in truth} == truth
+    assert units_in_sketches(found) == converted_in_sketches(found) != {}
     assert broken_laws(await yard.record.history()) == []
     assert await yard.record.falls() == 0
     # A worker that dies after it buried poison and before it published leaves that poison to be buried again.

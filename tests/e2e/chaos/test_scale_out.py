@@ -18,6 +18,7 @@ from tests.e2e.chaos.yard import OpenYard, Yard
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 SEED, UNITS, LOT = 5, 1_500, 100
 OTHER_PARTITIONS = 7
+TABLES = {"experiments", "variants", "metrics", "sketches", "hours", "segments"}
 
 
 async def test_neither_workers_nor_partitions_change_a_digit(stack: LocalStack, open_yard: OpenYard) -> None:
@@ -30,9 +31,9 @@ async def test_neither_workers_nor_partitions_change_a_digit(stack: LocalStack, 
     await make_topics(stack.kafka_bootstrap_servers, OTHER_PARTITIONS)
     spread = await _spread(await open_yard(), stream)
     assert coming_and_going == alone == spread
-    truth = truth_as_sums(stream.truth())
+    truth = truth_as_sums(stream)
     assert {place: alone.get(place) for place in truth} == truth
-    assert {place[0] for place in alone} == {"experiments", "variants", "metrics", "hours", "segments"}
+    assert {place[0] for place in alone} == TABLES
 
 
 async def _come_and_go(yard: Yard, stream: Stream) -> Sums:

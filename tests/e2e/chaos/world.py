@@ -16,9 +16,12 @@ from tests.world.metrics_reference import Reference, reference
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 SPAN_MS = 6 * HOUR_MS
-EXPERIMENTS = ("checkout", "ranking")
+GRACE_MS = 5_000
+"""How long after an experiment's end ingest lets clients follow it."""
+RUNNING, ENDED = EXPERIMENTS = ("checkout", "ranking")
 VARIANTS = ("control", "treatment")
 LANDS = ("de", "fr", "it")
+QUANTILE = "typical"
 REPEATED, CROSSED, POISON = 0.02, 0.01, 0.004
 """Shares: of facts that arrive twice; of exposures to the other variant; of records that are poison."""
 POISONS = (
@@ -48,11 +51,29 @@ class Stream:
     """The keys of the records that are no facts."""
 
     def truth(self) -> dict[str, Reference]:
-        """Return what is true of each experiment. The reference does not winsorise: that is the audit's."""
+        """Return what is true of each experiment. The reference knows shares and plain means: the rest is the
+        audit's."""
         return {
             each.experiment_id: reference(_plain(each), self.exposures, self.conversions)
             for each in self.definitions
         }
+
+    def exposed(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return by experiment and variant when the latest exposure to it happened, and how many units met it
+        for the first time when it had ended. No clock is ahead here: all happens before it is sent."""
+        met: dict[tuple[str, str], dict[str, list[int]]] = {}
+        for each in self.exposures:
+            units = met.setdefault((each.experiment_id, each.variant), {})
+            units.setdefault(each.unit_id, []).append(each.occurred_at_ms)
+        ended = {each.experiment_id: each.ended_at_ms for each in self.definitions}
+        found = {}
+        for (key, variant), units in met.items():
+            closed_ms = ended[key]
+            late = (
+                [] if closed_ms is None else [min(times) > closed_ms + GRACE_MS for times in units.values()]
+            )
+            found[key, variant] = max(map(max, units.values())), sum(late)
+        return found
 
 
 def make_stream(*, seed: int, units: int, now_ms: int) -> Stream:
@@ -61,7 +82,8 @@ def make_stream(*, seed: int, units: int, now_ms: int) -> Stream:
 
 
 def _plain(definition: Experiment) -> Experiment:
-    metrics = tuple(each for each in definition.metrics if each.upper_bound is None)
+    kinds = (MetricKind.PROPORTION, MetricKind.MEAN)
+    metrics = tuple(each for each in definition.metrics if each.kind in kinds and each.upper_bound is None)
     return definition.model_copy(update={"metrics": metrics})
 
 
@@ -137,30 +159,41 @@ def _message(fact: Exposure | Conversion) -> Message:
     return Message(topic, fact.unit_id, fact.to_json())
 
 
-def definition(key: str, now_ms: int) -> Experiment:
-    """Return a running experiment that measures all that ingest can: a share, a mean, a winsorised mean with
-    a covariate, a breakdown."""
+def definition(key: str, began_ms: int) -> Experiment:
+    """Return an experiment that measures all that ingest can: a share, a mean, a winsorised mean with a
+    covariate, a count, a ratio, a quantile, a breakdown. One runs, one was rolled back on the way."""
+    over = key == ENDED
     return Experiment(
         experiment_id=key,
         variants=tuple(Variant(key=each) for each in VARIANTS),
         control=VARIANTS[0],
         metrics=_metrics(),
         breakdowns=(Breakdown(attribute="land", values=LANDS[:2]),),
-        state=ExperimentState.RUNNING,
+        state=ExperimentState.ROLLED_BACK if over else ExperimentState.RUNNING,
+        ended_at_ms=began_ms + SPAN_MS // 2 if over else None,
         revision=1,
-        stage_started_at_ms=now_ms,
-        created_at_ms=now_ms,
-        updated_at_ms=now_ms,
+        stage_started_at_ms=began_ms,
+        created_at_ms=began_ms,
+        updated_at_ms=began_ms,
         changed_by="test",
         reason="test",
     )
 
 
 def _metrics() -> tuple[Metric, ...]:
-    revenue = Metric(name="revenue", conversion="purchase", kind=MetricKind.MEAN, window_ms=HOUR_MS // 2)
+    """Return one metric of every kind. Of any unit they count the same conversions: those that `bought`,
+    `revenue` and `visited` count, which the reference knows."""
+    bought = Metric(name="bought", conversion="purchase", window_ms=HOUR_MS // 2)
+    revenue = bought.model_copy(update={"name": "revenue", "kind": MetricKind.MEAN})
     capped = {"name": "capped", "upper_bound": 90.0, "covariate_window_ms": HOUR_MS}
+    basket = {"name": "basket", "kind": MetricKind.RATIO, "denominator": "visit"}
+    typical = {"name": QUANTILE, "kind": MetricKind.QUANTILE, "quantile": 0.9}
     return (
-        Metric(name="bought", conversion="purchase", window_ms=HOUR_MS // 2),
+        bought,
+        bought.model_copy(update={"name": "visited", "conversion": "visit"}),
         revenue,
         revenue.model_copy(update=capped),
+        bought.model_copy(update={"name": "orders", "kind": MetricKind.COUNT}),
+        bought.model_copy(update=basket),
+        bought.model_copy(update=typical),
     )

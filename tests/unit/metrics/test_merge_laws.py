@@ -7,12 +7,11 @@ from functools import reduce
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.bus.ports import Record
 from libs.statistics.sums import Sums
-from services.metrics.audit.numbers import LATEST_MS, of_last_exposed
 from services.metrics.audit.recompute import Recount
 from services.metrics.domain.partition import MetricsPartitions
-from tests.unit.metrics.events import Event, fold
-from tests.unit.metrics.test_exactness import EVENTS, known, nonzero, published, recount
+from tests.unit.metrics.logs import LOGS, NAMES, fold, known, merged, nonzero, published, recount
 
 COUNTS = st.integers(0, 10**7)
 TOTALS = st.integers(-(10**40), 10**40)
@@ -32,26 +31,17 @@ def test_sums_merge_in_any_order_and_grouping(parts: list[Sums], chance: random.
     assert in_order + Sums() == in_order
 
 
-@given(EVENTS, st.randoms(use_true_random=False))
+@given(LOGS, st.randoms(use_true_random=False))
 @settings(max_examples=150, deadline=None)
-def test_partitions_merge_in_any_order_and_grouping(events: list[Event], chance: random.Random) -> None:
+def test_partitions_merge_in_any_order_and_grouping(log: list[Record], chance: random.Random) -> None:
     """Units spread over any partitions, these merged two at a time in any order: the recount of all."""
-    place = {unit: chance.randrange(4) for unit in ("u1", "u2", "ü3")}
+    place = {unit.encode(): chance.randrange(4) for unit in NAMES}
     parts: list[Recount] = []
     for number in range(4):
         state = MetricsPartitions(known())(number, None)
-        fold(state, [each for each in events if place[each.unit_id] == number])
+        fold(state, [each for each in log if place[each.key or b""] == number])
         parts.append(published(state.rows(), Counter()))
     while len(parts) > 1:
         one, two = (parts.pop(chance.randrange(len(parts))) for _ in range(2))
         parts.append(merged(one, two))
-    assert nonzero(parts[0]) == recount(events)
-
-
-def merged(one: Recount, two: Recount) -> Recount:
-    """Return the sums of both, and the later of the latest times and of the last exposures."""
-    both = Counter({place: one[place] + two[place] for place in one.keys() | two.keys()})
-    for place in both:
-        if place == LATEST_MS or place == of_last_exposed(place[-1]):
-            both[place] = max(one[place], two[place])
-    return both
+    assert nonzero(parts[0]) == recount(log)

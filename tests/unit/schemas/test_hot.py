@@ -1,6 +1,7 @@
 """Hot decoding: the same answer as pydantic's, for every record, whatever its neighbours are."""
 
 import json
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -75,6 +76,15 @@ def by_pydantic(topic: str, value: bytes | None) -> object:
         return "refused"
 
 
+by_pydantic_once = cache(by_pydantic)
+PIECE = 256
+"""So many records the decoder looks at in one go."""
+LENGTHS = st.integers(PIECE + 44, 2 * PIECE + 88) | st.sampled_from(
+    [PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1]
+)
+BORDERS = (0, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE - 1, 2 * PIECE, 2 * PIECE + 1)
+
+
 def numbers() -> st.SearchStrategy[float | int]:
     """Return numbers about the limits."""
     edges = st.sampled_from([0, 1, -1, 0.5, 1.0, 1e12, -1e12, 1.1e12, 2**63, 2**64, NOW_MS + MAX_AHEAD_MS])
@@ -130,6 +140,50 @@ def test_a_batch_is_its_records_one_by_one(topic: str, data: st.DataObject) -> N
     batch = data.draw(st.lists(records(topic) | piece | cut | st.none(), max_size=6))
     expected = [hot.decode_batch(topic, [value], NOW_MS)[0] for value in batch]
     assert hot.decode_batch(topic, batch, NOW_MS) == expected
+
+
+def spoiled(topic: str) -> dict[str, bytes | None]:
+    """Return one record of each kind that is no fact, by what is wrong with it. The first five break what
+    only a look at the whole batch finds; the others end the decoding of theirs."""
+    good, raw = VALID[topic], json.dumps(VALID[topic], ensure_ascii=False).encode()
+    key = {"exposures": "variant", "conversions": "name"}.get(topic, "model")
+    return {
+        "escaped control": json.dumps({**good, "unit_id": "a\0b"}).encode(),
+        "raw control": json.dumps({**good, "unit_id": "a\x7fb"}, ensure_ascii=False).encode(),
+        "broken text in a field that is skipped": raw[:-1] + b',"new":"\xff"}',
+        "from the day after tomorrow": json.dumps(
+            {**good, "occurred_at_ms": NOW_MS + MAX_AHEAD_MS + 1}
+        ).encode(),
+        "no key": json.dumps({**good, key: "a\n"}).encode(),
+        "broken text": raw.replace("Zoë".encode(), b"Zo\xff"),
+        "wrong type": json.dumps({**good, "unit_id": 7}).encode(),
+        "another topic's": json.dumps({**good, "type": "other"}).encode(),
+        "truncated": raw[:-2],
+        "tombstone": None,
+    }
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_a_long_batch_is_its_records_one_by_one(topic: str, data: st.DataObject) -> None:
+    """Of hundreds of good records and a few bad ones, wherever these lie, the bad ones alone are refused: as
+    pydantic says of each record by itself."""
+    good = [
+        json.dumps({**VALID[topic], "unit_id": unit}, ensure_ascii=escaped).encode()
+        for unit in ("u", "Zoë")
+        for escaped in (True, False)
+    ]
+    chosen = data.draw(st.sampled_from([good[:1], good[3:], good]))  # ASCII, not ASCII, and both
+    batch: list[bytes | None] = [chosen[place % len(chosen)] for place in range(data.draw(LENGTHS))]
+    places = st.sampled_from(BORDERS) | st.integers(0, len(batch) - 1)
+    kinds = spoiled(topic)
+    bad = data.draw(st.dictionaries(places, st.sampled_from(sorted(kinds)), max_size=3))
+    for place, kind in bad.items():
+        batch[min(place, len(batch) - 1)] = kinds[kind]
+    found = [plain(fact) for fact in hot.decode_batch(topic, batch, NOW_MS)]
+    assert found == [by_pydantic_once(topic, value) for value in batch]
+    assert found.count("refused") == sum(value in kinds.values() for value in batch)
 
 
 def test_the_halves_of_a_good_batch_do_not_merge() -> None:
