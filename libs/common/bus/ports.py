@@ -26,7 +26,8 @@ class TopicPartition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What was read. `value` is None for a tombstone."""
+    """What was read. `value` is None for a tombstone. `timestamp_ms` is when it was sent, by the sender's
+    clock; Kafka takes no record more than an hour ahead of its own (in memory there is one clock)."""
 
     topic: str
     partition: int
@@ -68,7 +69,8 @@ class Producer(Protocol):
         """Send one message and wait until it is acknowledged.
 
         Raises Retryable when it is not (it may or may not be in the log: send it again with the same
-        event id), Refused when it is larger than the bus takes.
+        event id, once the sender's clock is set where the message says so), Refused when it is larger
+        than the bus takes.
         """
 
     async def send_all(self, messages: Sequence[Message]) -> list[Position | Retryable | Refused]:

@@ -47,7 +47,8 @@ def check_unit_topics(partitions: Mapping[str, int]) -> None:
     if len(set(counts.values())) > 1:
         raise Misconfigured(
             f"the unit-keyed topics differ in their number of partitions: {counts}",
-            next_step="add partitions to the smaller ones while nothing runs, or delete and create them anew",
+            next_step="choose the number when the topics are made: delete the one that is still empty and "
+            "make it anew with the number of the others; adding partitions sends units away from their state",
         )
 
 

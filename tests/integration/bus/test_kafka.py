@@ -1,14 +1,12 @@
-"""What only Apache Kafka shows: topics as described, outages, producers that must be made anew."""
+"""What only Apache Kafka shows: topics as described, outages, members of groups."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 
 import pytest
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local.stack import LocalStack
 from libs.common.bus.control import control_message
@@ -19,60 +17,23 @@ from libs.common.bus.kafka.consumer import KafkaConsumer
 from libs.common.bus.kafka.limits import SESSION_TIMEOUT_MS
 from libs.common.bus.kafka.source import identity, make_consumer
 from libs.common.bus.ports import Message, Position
-from libs.common.clock import SystemClock
-from libs.common.errors import Fenced, Refused, Retryable
+from libs.common.errors import Fenced, Retryable
 from libs.common.lifecycle import Stop
 from libs.common.telemetry.health import Health
 from schemas.event import Contract
 from schemas.facts import Conversion
 from schemas.topics import TOPICS, TopicKind
-
-CLOCK = SystemClock()
-DESCRIBED = ("cleanup.policy", "retention.ms", "min.insync.replicas")
-
-
-@pytest.fixture
-async def bus(kafka_bootstrap_servers: str) -> KafkaBus:
-    """The stack's Kafka, with all topics."""
-    bus = KafkaBus(kafka_bootstrap_servers, client_id="bus-test", clock=CLOCK)
-    await bus.admin().ensure_topics(list(TOPICS))
-    return bus
-
-
-@pytest.fixture
-async def admin(bus: KafkaBus, kafka_bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """aiokafka's own admin client, to look behind the bus."""
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
-    await client.start()
-    yield client
-    await client.close()
-
-
-async def configs(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
-    """Return the settings that a topic has in the cluster."""
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    return {entry[0]: entry[1] for entry in answer.resources[0][4]}
-
-
-async def reached(admin: AIOKafkaAdminClient, topic: str, wanted: dict[str, str]) -> None:
-    """Wait until the broker has taken over settings of a topic, at most 30 s."""
-    async with asyncio.timeout(30):
-        while not wanted.items() <= (await configs(admin, topic)).items():  # noqa: ASYNC110 - the broker's state
-            await asyncio.sleep(0.02)
-
-
-async def state(reached: Callable[[], bool]) -> None:
-    """Wait until a state is reached, at most 60 s."""
-    async with asyncio.timeout(60):
-        while not reached():  # noqa: ASYNC110 - any state, not one event
-            await asyncio.sleep(0.02)
+from tests.integration.bus.cluster import CLOCK, configs, state
 
 
 async def test_topics_are_as_the_schemas_describe_them(admin: AIOKafkaAdminClient) -> None:
-    """State topics are compacted; facts are deleted after their retention."""
+    """State topics are compacted; facts are deleted after their retention; records carry the time of sending,
+    which may be an hour ahead. All of it is set on the topics, whatever the broker's defaults are."""
     for topic in TOPICS.values():
-        found = await configs(admin, topic.name)
+        found = await configs(admin, topic.name, its_own=True)
         assert found["min.insync.replicas"] == "1"
+        assert found["message.timestamp.type"] == "CreateTime"
+        assert found["message.timestamp.after.max.ms"] == "3600000"
         if topic.kind is TopicKind.STATE:
             assert found["cleanup.policy"] == "compact"
         else:
@@ -153,29 +114,6 @@ async def test_a_member_with_a_name_comes_back_to_its_share(
             while again.assignment() != share:
                 await again.fetch(timeout_ms=20, max_records=10)
         assert identity(other._consumer)[1] == generation
-
-
-async def test_a_producer_survives_a_batch_that_the_broker_refuses(
-    bus: KafkaBus, admin: AIOKafkaAdminClient
-) -> None:
-    """A refused batch, which breaks an idempotent producer's sequence, is Refused; the next arrive."""
-    described = {key: (await configs(admin, "verdicts"))[key] for key in DESCRIBED}
-    narrow = described | {"max.message.bytes": "5000"}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=narrow)])
-    producer = bus.producer()
-    await producer.start()
-    try:
-        await reached(admin, "verdicts", {"max.message.bytes": "5000"})
-        # The broker checks the sequence of a producer from its first batch on.
-        first = await producer.send(Message("verdicts", "k", b"small"))
-        with pytest.raises(Refused, match="this size"):
-            await producer.send(Message("verdicts", "k", bytes(9_000)))
-        for number in (1, 2):
-            landed = await producer.send(Message("verdicts", "k", b"small"))
-            assert landed.offset == first.offset + number
-    finally:
-        await producer.stop()
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "verdicts", configs=described)])
 
 
 async def test_no_broker_is_retryable() -> None:

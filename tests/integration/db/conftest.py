@@ -1,4 +1,4 @@
-"""A fresh schema of this module's database, and the time."""
+"""A fresh schema of this module's database, the time, and what a relay needs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from libs.common.clock import SystemClock
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Pool, connect
+from tests.integration.db.ground import Ground
 
 
 @pytest.fixture
@@ -32,3 +33,9 @@ async def outbox(pool: Pool, tmp_path: Path) -> Pool:
     )
     await migrate(pool, "shop", tmp_path)
     return pool
+
+
+@pytest.fixture
+def ground(outbox: Pool, clock: SystemClock) -> Ground:
+    """Everything a relay needs."""
+    return Ground(outbox, clock)

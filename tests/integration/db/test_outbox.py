@@ -2,83 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 
-from libs.common.bus.memory import MemoryBus, MemoryProducer
+from libs.common.bus.memory import MemoryProducer
 from libs.common.bus.ports import Message, Position
-from libs.common.clock import SystemClock
 from libs.common.db.outbox import OutboxRelay, enqueue
-from libs.common.db.pool import Pool
 from libs.common.errors import Misconfigured, Refused, Retryable
 from libs.common.lifecycle import Stop
-from libs.common.telemetry.health import Health
-
-
-def event(key: str, number: int) -> Message:
-    return Message("experiments", key, b"%d" % number, {"ce_id": f"{key}/{number}"})
-
-
-async def put(pool: Pool, *messages: Message) -> None:
-    async with pool.acquire() as connection, connection.transaction():
-        for message in messages:
-            await enqueue(connection, message)
-
-
-def sent(bus: MemoryBus) -> list[tuple[str, int]]:
-    return [
-        (record.key.decode(), int(record.value))
-        for record in bus.records("experiments")
-        if record.key is not None and record.value is not None
-    ]
-
-
-async def reach(condition: object, *tasks: asyncio.Task[None]) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(20):
-        while not condition():
-            for task in tasks:
-                if task.done():
-                    await task
-            await asyncio.sleep(0.005)
-
-
-class Ground:
-    """A bus in memory, and relays from the outbox to it."""
-
-    def __init__(self, pool: Pool, clock: SystemClock) -> None:
-        self.pool, self.clock = pool, clock
-        self.bus, self.health = MemoryBus(clock), Health(clock)
-
-    async def producer(self) -> MemoryProducer:
-        producer = self.bus.producer()
-        await producer.start()
-        return producer
-
-    @asynccontextmanager
-    async def relay(self, producer: MemoryProducer | None = None) -> AsyncIterator[asyncio.Task[None]]:
-        """Run one relay as long as the block lasts."""
-        stop = Stop()
-        relay = OutboxRelay(
-            self.pool, producer or await self.producer(), clock=self.clock, health=self.health
-        )
-        task = asyncio.create_task(relay.run(stop))
-        yield task
-        stop.set("the test is over")
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def left(self) -> int:
-        count: int = await self.pool.fetchval("SELECT count(*) FROM outbox")
-        return count
-
-
-@pytest.fixture
-def ground(outbox: Pool, clock: SystemClock) -> Ground:
-    """Everything a relay needs."""
-    return Ground(outbox, clock)
+from tests.integration.db.ground import Ground, event, put, reach, sent
 
 
 async def test_what_was_committed_is_sent(ground: Ground) -> None:

@@ -19,6 +19,16 @@ async def test_the_search_path(outbox: Pool) -> None:
             assert await connection.fetchval("SELECT count(*) FROM orders") == 0
 
 
+async def test_a_machine_that_vanishes_is_noticed(outbox: Pool) -> None:
+    """PostgreSQL asks a silent client within seconds whether it is still there."""
+    settings = "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"
+    assert [await outbox.fetchval("SELECT current_setting($1)", each) for each in settings] == [
+        "10",
+        "5",
+        "3",
+    ]
+
+
 async def test_nobody_answers(clock: SystemClock) -> None:
     """Where nothing listens the deadline ends the waiting, with the place but not the password."""
     with socket.socket() as free:

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
+    InvalidTimestampError,
     KafkaConnectionError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -112,6 +115,9 @@ def test_a_broker_that_answers_nothing_is_lost_after_a_while() -> None:
         (OutOfOrderSequenceNumber(), Retryable, True),
         (MessageSizeTooLargeError(), Refused, True),
         (GroupAuthorizationFailedError("g"), Misconfigured, True),
+        (InvalidSessionTimeoutError(), Misconfigured, True),
+        (InconsistentGroupProtocolError(), Retryable, True),
+        (InvalidTimestampError(), Retryable, True),
     ],
 )
 def test_errors_say_what_to_do(error: Exception, kind: type[Exception], breaks: bool) -> None:

@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from libs.common.bus.kafka.failures import answered
-from libs.common.bus.kafka.limits import CALL_TIMEOUT_MS, REQUEST_TIMEOUT_MS
+from libs.common.bus.kafka.limits import AHEAD_MS, CALL_TIMEOUT_MS, REQUEST_TIMEOUT_MS
 from libs.common.bus.rules import check_topics, check_unit_topics
 from libs.common.errors import Retryable
 from schemas.topics import TOPICS, TopicKind
@@ -94,7 +94,12 @@ async def _create(client: AIOKafkaAdminClient, names: Sequence[str]) -> None:
 
 def _described(name: str, replicas: int) -> NewTopic:
     topic = TOPICS[name]
-    configs = {"min.insync.replicas": str(max(1, replicas - 1))}
+    configs = {
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        # Old stamps are taken however old they are: a log may be played back.
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": str(AHEAD_MS),
+    }
     if topic.kind is TopicKind.STATE:
         configs["cleanup.policy"] = "compact"
     else:

@@ -25,7 +25,7 @@ from libs.common.bus.kafka.silence import Silence
 from libs.common.bus.ports import Listener, TopicPartition
 from libs.common.bus.rules import overtaken
 from libs.common.clock import Clock
-from libs.common.errors import Fenced, Misconfigured
+from libs.common.errors import Fenced, Misconfigured, Refused, Retryable
 
 Found = Mapping[Place, Sequence[Raw]]
 
@@ -97,7 +97,8 @@ class KafkaConsumer:
             await source.close_consumer(consumer)
 
     async def fetch(self, *, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, Batch]:
-        """Return what has come. Raises Retryable when no broker has answered for 15 s."""
+        """Return what has come. Raises Retryable when no broker has answered for 15 s, or the group does not
+        take this member back."""
         consumer = await self._working()
         loop = asyncio.get_running_loop()
         expired = loop.create_future()
@@ -238,6 +239,11 @@ class KafkaConsumer:
         changed = self._membership.changed()
         if not self._mine or self._membership.rebalancing:
             await asyncio.wait({expired, changed}, return_when=asyncio.FIRST_COMPLETED)
+            # `getmany` would say it, and is not called while there is nothing to get.
+            try:
+                source.check_coordination(consumer)
+            except KafkaError as error:
+                raise self._failed(error, "as a member of the group") from error
             return {} if expired.done() else None
         mine = source.places(self._mine)
         polling: asyncio.Future[Any] = asyncio.ensure_future(
@@ -262,9 +268,12 @@ class KafkaConsumer:
             return {}
         if not isinstance(error, KafkaError):
             raise error
+        raise self._failed(error, "reading") from error
+
+    def _failed(self, error: KafkaError, what: str) -> Retryable | Refused | Misconfigured:
         # aiokafka does not get over these by itself.
         self._worn_out = not error.retriable
-        raise translated(error, "reading") from error
+        return translated(error, what)
 
     async def _check_range(self, consumer: AIOKafkaConsumer) -> None:
         first = await source.beginning_offsets(consumer, self._mine)

@@ -1,11 +1,16 @@
 """aiokafka's errors in the words of `libs/common/errors.py`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from aiokafka.errors import (
     AuthenticationFailedError,
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    InvalidTimestampError,
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
@@ -14,9 +19,23 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from libs.common.bus.kafka.limits import SESSION_TIMEOUT_MS
 from libs.common.errors import Misconfigured, Refused, Retryable
 
 _FORBIDDEN = (AuthenticationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+_WAITING: Mapping[type[Exception], tuple[str, str]] = MappingProxyType(
+    {
+        InconsistentGroupProtocolError: (
+            "the members of the group share partitions out in another way",
+            "stop the other program that reads in this group, or give it a group of its own",
+        ),
+        InvalidTimestampError: (
+            "the broker takes no stamp so far ahead of its clock",
+            "set this machine's clock, or the broker's",
+        ),
+    }
+)
+"""Why, and what to do, for errors that are over as soon as somebody has seen to them."""
 
 
 def translated(error: Exception, what: str) -> Retryable | Refused | Misconfigured:
@@ -29,9 +48,16 @@ def translated(error: Exception, what: str) -> Retryable | Refused | Misconfigur
         )
     if isinstance(error, _FORBIDDEN):
         return Misconfigured(f"{what}: {error}", next_step="grant this client the right, then start again")
+    if isinstance(error, InvalidSessionTimeoutError | InvalidGroupIdError):
+        return Misconfigured(
+            f"{what}: {error}",
+            next_step=f"let the broker's group.min.session.timeout.ms and group.max.session.timeout.ms "
+            f"take {SESSION_TIMEOUT_MS}, and name a group",
+        )
     if isinstance(error, TimeoutError | KafkaTimeoutError):
         return Retryable(f"{what}: Kafka has not answered in time", next_step="wait until Kafka is back")
-    return Retryable(f"{what}: {error}", next_step="wait until Kafka is back")
+    why, next_step = _WAITING.get(type(error), ("", "wait until Kafka is back"))
+    return Retryable(f"{what}: {why} ({error})" if why else f"{what}: {error}", next_step=next_step)
 
 
 def breaks_sequence(error: BaseException) -> bool:

@@ -16,6 +16,9 @@ CALL_TIMEOUT_MS = 20_000
 SEND_TIMEOUT_MS = 30_000
 LOST_AFTER_MS = 15_000
 """A broker that has answered no fetch for so long is lost."""
+AHEAD_MS = 60 * 60 * 1_000
+"""A record whose stamp is further ahead of the broker's clock is refused: the stamps are the clock of what
+reads them, and one from the year 9999 would move it for good."""
 BATCH_BYTES = 256 * 1024
 LINGER_MS = 2
 FETCH_BYTES = 2 * 1024 * 1024

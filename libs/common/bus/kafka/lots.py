@@ -13,7 +13,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
 
-from libs.common.bus.kafka.limits import SEND_TIMEOUT_MS
 from libs.common.bus.partitioner import partition_of
 from libs.common.bus.ports import Message
 
@@ -61,12 +60,12 @@ class _Batch:
 
 
 async def queue_lot(
-    producer: AIOKafkaProducer, messages: Sequence[Message], timestamp_ms: int
+    producer: AIOKafkaProducer, messages: Sequence[Message], timestamp_ms: int, *, ends_s: float | None
 ) -> list[Queued | KafkaError | OSError]:
-    """Queue many messages, none of them too large; return what became of each, in order. Those of one
+    """Queue many messages, none of them too large, until `ends_s` by the loop's time; return what became of
+    each, in order. Those of one
     partition keep their order: after one that cannot be queued none of them is. Raises KafkaError or
     TimeoutError, before any is queued, when the partitions of a topic cannot be learnt."""
-    ends_s = asyncio.get_running_loop().time() + SEND_TIMEOUT_MS / 1_000
     async with asyncio.timeout_at(ends_s):
         topics = {message.topic for message in messages}
         counts = {topic: len(await producer.partitions_for(topic)) for topic in topics}
@@ -89,7 +88,7 @@ async def _hand_over(
     place: tuple[str, int],
     batches: Sequence[_Batch],
     found: dict[int, Queued | KafkaError | OSError],
-    ends_s: float,
+    ends_s: float | None,
 ) -> None:
     problem: KafkaError | OSError | None = None
     for batch in batches:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 
 from aiokafka import AIOKafkaProducer
@@ -41,6 +42,7 @@ class KafkaProducer:
         self._clock = clock
         self._producer: AIOKafkaProducer | None = None
         self._broken = False
+        self._renewal: asyncio.Future[None] | None = None
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -52,41 +54,50 @@ class KafkaProducer:
     async def stop(self) -> None:
         """Send what is waiting, for at most 10 s, then disconnect."""
         async with self._lock:
+            if self._renewal is not None:
+                self._renewal.cancel()
+                await asyncio.wait({self._renewal})
             producer, self._producer = self._producer, None
             if producer is not None:
                 await _close(producer)
 
     async def send(self, message: Message) -> Position:
-        """Send one message and wait until it is acknowledged, at most 30 s."""
+        """Send one message and wait until it is acknowledged, at most 30 s in all."""
         (answer,) = await self.send_all([message])
         if isinstance(answer, Retryable | Refused):
             raise answer
         return answer
 
     async def send_all(self, messages: Sequence[Message]) -> list[Answer]:
-        """Send many in one go, within 30 s. After one that cannot even be queued no other of its partition is
+        """Send many in one go, and wait at most 30 s in all: for a producer that is made anew, for room in
+        the queue, for acknowledgements. After one that cannot even be queued no other of its partition is
         queued, so that keys keep their order."""
         if messages:
             check_topics({message.topic for message in messages})
+        limit = asyncio.timeout(SEND_TIMEOUT_MS / 1_000)
         try:
-            producer = await self._whole()
+            async with answered("making the producer anew"), limit:
+                producer = await self._whole()
         except Retryable as error:
             return counted(messages, [error] * len(messages))
-        queued = await (self._queue_lot if len(messages) >= lots.FROM else self._queue)(producer, messages)
+        queue = self._queue_lot if len(messages) >= lots.FROM else self._queue
+        queued = await queue(producer, messages, limit.when())
         waiting = {each.landing for each in queued if isinstance(each, Queued)}
         if waiting:
-            await asyncio.wait(waiting, timeout=SEND_TIMEOUT_MS / 1_000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(limit.when()):
+                    await asyncio.wait(waiting)
         return counted(
             messages, [self._answer(message, each) for message, each in zip(messages, queued, strict=True)]
         )
 
     async def _queue(
-        self, producer: AIOKafkaProducer, messages: Sequence[Message]
+        self, producer: AIOKafkaProducer, messages: Sequence[Message], ends_s: float | None
     ) -> list[Queued | Refused | Retryable]:
         queued: list[Queued | Refused | Retryable] = []
         timestamp_ms = self._clock.now_ms()
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_MS / 1_000):
+            async with asyncio.timeout_at(ends_s):
                 for message in messages:
                     queued.append(too_large(message) or await _append(producer, message, timestamp_ms))
         except lots.FAILURES as error:
@@ -95,13 +106,13 @@ class KafkaProducer:
         return queued
 
     async def _queue_lot(
-        self, producer: AIOKafkaProducer, messages: Sequence[Message]
+        self, producer: AIOKafkaProducer, messages: Sequence[Message], ends_s: float | None
     ) -> list[Queued | Refused | Retryable]:
         refused = [too_large(message) for message in messages]
         fitting = [message for message, why in zip(messages, refused, strict=True) if why is None]
         found: Iterator[Queued | KafkaError | OSError]
         try:
-            found = iter(await lots.queue_lot(producer, fitting, self._clock.now_ms()))
+            found = iter(await lots.queue_lot(producer, fitting, self._clock.now_ms(), ends_s=ends_s))
         except lots.FAILURES as error:
             found = repeat(error)
         queued: list[Queued | Refused | Retryable] = []
@@ -134,16 +145,24 @@ class KafkaProducer:
         return problem
 
     async def _whole(self) -> AIOKafkaProducer:
-        if self._producer is not None and not self._broken:
-            return self._producer
-        async with self._lock:
-            if self._producer is None:
-                raise RuntimeError("the producer is not running: start it first, do not use it after stop")
-            if self._broken:
-                await _close(self._producer)
-                self._producer = await self._connect()
-                self._broken = False
-            return self._producer
+        """Return a producer whose sequence is whole."""
+        if self._broken and self._producer is not None:
+            if self._renewal is None or self._renewal.done():
+                # A task of its own: it may take longer than who waits for it has time, and serves the next.
+                self._renewal = asyncio.ensure_future(self._renew(self._producer))
+                self._renewal.add_done_callback(lambda done: done.cancelled() or done.exception())
+            renewal = self._renewal
+            await asyncio.wait({renewal})
+            if not renewal.cancelled():  # as it is when the producer is stopped meanwhile
+                renewal.result()
+        if self._producer is None:
+            raise RuntimeError("the producer is not running: start it first, do not use it after stop")
+        return self._producer
+
+    async def _renew(self, broken: AIOKafkaProducer) -> None:
+        await _close(broken)
+        self._producer = await self._connect()
+        self._broken = False
 
     async def _connect(self) -> AIOKafkaProducer:
         # No compression: lz4 and zstd need another package, and aiokafka's gzip runs at level 9 in the loop.
@@ -188,6 +207,6 @@ async def _close(producer: AIOKafkaProducer) -> None:
     finally:
         stopping.cancel()
         await asyncio.wait({stopping})
-    if stopping.cancelled() or stopping.exception() is not None:
-        log.warning("a producer was closed before it was done")
-        await producer.client.close()
+        if stopping.cancelled() or stopping.exception() is not None:
+            log.warning("a producer was closed before it was done")
+            await producer.client.close()

@@ -41,6 +41,12 @@ def identity(consumer: AIOKafkaConsumer) -> tuple[str, int]:
     return str(coordinator.member_id), int(coordinator.generation)
 
 
+def check_coordination(consumer: AIOKafkaConsumer) -> None:
+    """Raise the KafkaError that keeps this member out of its group, or has ended the task that looks after
+    its membership. aiokafka keeps such an error until it is asked for, and does not try again before."""
+    consumer._coordinator.check_errors()
+
+
 def places(partitions: Iterable[TopicPartition]) -> list[Place]:
     """Return the partitions as aiokafka's own type, which it insists on."""
     return [Place(topic, partition) for topic, partition in partitions]
