@@ -20,7 +20,6 @@ from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFact
 
 log = logging.getLogger(__name__)
 
-
 AT_ONCE = 2
 """So many snapshots are fetched and unpacked side by side: one waits for the store while another is read."""
 _BEGIN_ANEW = (

@@ -47,15 +47,6 @@ async def test_an_orderly_end(shop: Any) -> None:
         assert shop.bus.committed("counters")[TopicPartition(topic, number)] == end
 
 
-async def test_states_are_told_how_far_they_have_read(shop: Any) -> None:
-    """A worker that has read all there is marks the log again and again, in every partition."""
-    await shop.send(SOME)
-    task, stop = await running(shop)
-    await shop.reach(lambda: len(shop.states) == 4 and all(each.marks > 2 for each in shop.states), task)
-    stop.set("marked")
-    await task
-
-
 async def test_a_restart_reads_nothing_twice(shop: Any) -> None:
     """After an orderly end the next worker goes on where the last one stopped, and publishes only what is
     new."""

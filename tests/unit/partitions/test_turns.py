@@ -1,4 +1,4 @@
-"""Whose turn it is to be saved, when saving takes long."""
+"""What a line does every few seconds: it saves those whose turn it is, and marks the log."""
 
 from typing import Any
 
@@ -34,6 +34,13 @@ async def test_nobody_is_starved(workshop: Any) -> None:
         await line._saver.wait()
         turns.append(newest(shop, offset + 1))
     assert turns == [None, 0, 1, 2, 3, 0, 1, 2]
+
+
+async def test_states_are_told_how_far_they_have_read(workshop: Any) -> None:
+    """A worker that has read all there is marks the log again and again, in every partition."""
+    shop = workshop()
+    await shop.send([("exposures", f"unit-{number}", "1") for number in range(8)])
+    await shop.work(lambda: len(shop.states) == COUNT and all(each.marks > 2 for each in shop.states))
 
 
 def newest(shop: Any, offset: int) -> int | None:

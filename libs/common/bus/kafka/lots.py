@@ -63,9 +63,8 @@ async def queue_lot(
     producer: AIOKafkaProducer, messages: Sequence[Message], timestamp_ms: int, *, ends_s: float | None
 ) -> list[Queued | KafkaError | OSError]:
     """Queue many messages, none of them too large, until `ends_s` by the loop's time; return what became of
-    each, in order. Those of one
-    partition keep their order: after one that cannot be queued none of them is. Raises KafkaError or
-    TimeoutError, before any is queued, when the partitions of a topic cannot be learnt."""
+    each, in order. Those of one partition keep their order: after one that cannot be queued none of them is.
+    Raises KafkaError or TimeoutError, before any is queued, when a topic's partitions cannot be learnt."""
     async with asyncio.timeout_at(ends_s):
         topics = {message.topic for message in messages}
         counts = {topic: len(await producer.partitions_for(topic)) for topic in topics}
