@@ -66,34 +66,46 @@ class Held(Generic[RowsT]):
         self.state.mark()
         self._marked = ends
 
-    async def publish(self, store: PartitionStore[RowsT]) -> None:
-        """Publish what changed, if anything was read or the state says so, and the replay is over. What a
-        failed call could not write is written first: the state counts it as published already. Raises what
-        the store raises."""
-        if self._pending is not None:
-            await self._write(store)
-        if self.to_replay() or not self.buried():
-            return
-        if self.offsets != self.covered or self.state.changed():
+    def prepare(self) -> bool:
+        """Take the rows of what changed, if anything was read or the state says so, and the replay is over.
+        Rows that were taken before and not written stay as they are and go first: the state counts them as
+        published. Returns True when there is something to `write`."""
+        ready = self._pending is None and not self.to_replay() and self.buried()
+        if ready and (self.offsets != self.covered or self.state.changed()):
             self._pending = (dict(self.offsets), self.state.rows())
-            await self._write(store)
+        return self._pending is not None
 
-    def worth_a_snapshot(self) -> bool:
-        """Return True when there is something new, and the state is just what is published.
-
-        A dump does not know what is still to be published: what changed after `covered` would be forgotten by
-        whoever starts from it, and so would what changed before it in a replay that is not over.
-        """
-        published = self.offsets == self.covered and self._pending is None
-        return published and self.buried() and self.offsets != self.saved
-
-    async def _write(self, store: PartitionStore[RowsT]) -> None:
+    async def write(self, store: PartitionStore[RowsT]) -> None:
+        """Write the rows that were taken; folding may go on meanwhile. Raises what the store raises: they are
+        kept then."""
         assert self._pending is not None
         offsets, rows = self._pending
         with collector(PUBLISH_DURATION).time():
             await store.publish(self.lease, offsets, rows)
         self.covered = offsets
         self._pending = None
+
+    async def publish(self, store: PartitionStore[RowsT]) -> None:
+        """Write what was taken before, and then all that changed since. Raises what the store raises."""
+        if self._pending is not None:
+            await self.write(store)
+        if self.prepare():
+            await self.write(store)
+
+    def worth_a_snapshot(self) -> bool:
+        """Return True when there is something new, and the rows that were taken last are of the state as it
+        is. Once they are written, a dump of this moment may be saved, and not before.
+
+        A dump does not know what is still to be published: what changed after its rows were taken would be
+        forgotten by whoever starts from it, and so would what changed before it in a replay that is not over.
+        """
+        taken = self.covered if self._pending is None else self._pending[0]
+        return (
+            self.offsets == taken
+            and self.offsets != self.saved
+            and self.buried()
+            and not self.state.changed()
+        )
 
 
 def _offset(rejected: Rejected) -> int:

@@ -22,15 +22,15 @@ from libs.common.ids import new_id
 from libs.common.lifecycle import Stop
 from libs.common.partitions.burial import Burial
 from libs.common.partitions.counts import count_partitions
-from libs.common.partitions.held import Held
 from libs.common.partitions.lag import Lag
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import PartitionStore, RowsT, StateFactory
+from libs.common.partitions.publisher import Publisher
 from libs.common.partitions.saver import Saver
 from libs.common.partitions.slices import Slices
 from libs.common.retry import Backoff
 from libs.common.telemetry.health import Health
-from libs.common.telemetry.names import EVENTS_IN, LEASES, LEASES_LOST, collector
+from libs.common.telemetry.names import EVENTS_IN, LEASES, collector
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +84,12 @@ class Line(Generic[RowsT]):
             self.store, self.factory, owner, self.clock, self.settings.snapshot_interval_ms
         )
         self._own.count = lambda: count_partitions(self.bus, self.topics)
+        self._publisher: Publisher[RowsT] = Publisher(self.store, self._own)
         self._saver: Saver[RowsT] = Saver(self.store, self._own)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
         self._burial: Burial[RowsT] = Burial(self.dead_letters, self._own)
         self._lag = Lag()
-        self._trouble = ""
         self._orphaned_since_ms: float | None = None
         self.health.require(PART)
 
@@ -129,6 +129,7 @@ class Line(Generic[RowsT]):
             await self._finish(consumer)
         finally:
             await self._saver.cancel()
+            await self._publisher.cancel()
             await self._burial.cancel()
             self._own.park_all()
             await consumer.stop()
@@ -145,10 +146,10 @@ class Line(Generic[RowsT]):
             self._publish_due_ms = now_ms + self.settings.publish_interval_ms
             await self._burial.end()
             await self._burial.bury()
-            await self._publish(now_ms)
+            self._publish(now_ms)
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
-            await self._renew()
+            self._publisher.renew()
             await self._commit(consumer)
         self._check_orphans(now_ms)
         self._report(now_ms)
@@ -163,13 +164,10 @@ class Line(Generic[RowsT]):
                 collector(EVENTS_IN).labels(topic).inc(len(now))
                 await asyncio.sleep(0)
 
-    async def _publish(self, now_ms: float) -> None:
-        """Publish and snapshot what is due: all partitions at once, as each waits for the store many times.
-        A store that does not answer holds nobody up: the rows wait, one set for each partition."""
+    def _publish(self, now_ms: float) -> None:
+        """Begin to publish what changed, and to save what is due, which is of the same moment."""
         self._saver.check()
-        all_held = list(self._own.held.items())
-        answers = await asyncio.gather(*(self._publish_one(*each) for each in all_held))
-        self._trouble = next(filter(None, answers), "")
+        self._publisher.publish()
         if self._saver.idle:
             self._save_one(now_ms)
 
@@ -181,33 +179,7 @@ class Line(Generic[RowsT]):
         if worth:
             held = min(worth, key=lambda each: each.snapshot_due_ms)
             held.snapshot_due_ms = now_ms + self.settings.snapshot_interval_ms
-            self._saver.save(held)
-
-    async def _publish_one(self, number: int, held: Held[RowsT]) -> str:
-        """Publish one partition; return what is in the way."""
-        try:
-            await held.publish(self.store)
-        except Fenced as error:
-            self._lose(number, error)
-        except Retryable as error:
-            return error.message
-        return ""
-
-    async def _renew(self) -> None:
-        """Tell the store that we are at work, and learn early of what is ours no more."""
-        for number, held in list(self._own.held.items()):
-            try:
-                await self.store.renew(held.lease)
-            except Fenced as error:
-                self._lose(number, error)
-            except Retryable as error:
-                log.info("lease not renewed: %s", error.message)
-                return
-
-    def _lose(self, number: int, error: Fenced) -> None:
-        log.warning("dropped: %s", error.message)
-        collector(LEASES_LOST).inc()
-        self._own.drop(number)
+            self._saver.save(held, self._publisher.under_way(held))
 
     async def _commit(self, consumer: Consumer) -> None:
         """Tell the group how far we are, for those who watch the lag. When partitions have gone to another
@@ -245,6 +217,7 @@ class Line(Generic[RowsT]):
             await self._burial.bury()
         except Retryable as error:
             log.warning("poison not buried, its partition is left as it is: %s", error.message)
+        await self._publisher.end()
         await self._saver.wait()
         for number, held in list(self._own.held.items()):
             try:
@@ -278,7 +251,7 @@ class Line(Generic[RowsT]):
         collector(LEASES).set(len(self._own.held))
         replay = {number: held.to_replay() for number, held in self._own.held.items()}
         behind = ", ".join(f"partition {number}: {count}" for number, count in replay.items() if count)
-        trouble = self._trouble or self._saver.trouble
+        trouble = self._publisher.trouble or self._saver.trouble
         if trouble:
             self.health.failing(PART, trouble)
         elif behind:

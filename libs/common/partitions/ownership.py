@@ -12,11 +12,12 @@ from typing import Any, Generic
 
 from libs.common.bus.ports import Consumer, TopicPartition
 from libs.common.clock import Clock
-from libs.common.errors import Misconfigured
+from libs.common.errors import Fenced, Misconfigured
 from libs.common.partitions.counts import PARTITIONS, check_count
 from libs.common.partitions.dumps import Dump
 from libs.common.partitions.held import Held
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT, StateFactory
+from libs.common.telemetry.names import LEASES_LOST, collector
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,14 @@ class Ownership(Generic[RowsT]):
     def holds(self, held: Held[RowsT], lease: Lease) -> bool:
         """Return True while `held` is ours under this very lease."""
         return self.held.get(lease.partition) is held and held.lease is lease
+
+    def lose(self, held: Held[RowsT], lease: Lease, error: Fenced) -> None:
+        """Drop a partition because a write under `lease` was fenced; not one that we have taken over again
+        since."""
+        if self.holds(held, lease):
+            log.warning("dropped: %s", error.message)
+            collector(LEASES_LOST).inc()
+            self.drop(lease.partition)
 
     def drop(self, number: int) -> None:
         """Forget the state of a partition that somebody else owns."""

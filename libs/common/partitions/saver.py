@@ -33,11 +33,12 @@ class Saver(Generic[RowsT]):
         """True when no snapshot is being written."""
         return self._task is None or self._task.done()
 
-    def save(self, held: Held[RowsT]) -> None:
-        """Begin to write a snapshot of `held` as it is now. Only when idle."""
+    def save(self, held: Held[RowsT], publishing: asyncio.Task[bool] | None = None) -> None:
+        """Begin to write a snapshot of `held` as it is now, and give it up unless `publishing` comes to say
+        that the store took the rows of this state. Only when idle."""
         assert self.idle
         self._dump = Dump(held.lease, dict(held.offsets), held.state.dump(), held.partitions)
-        self._task = asyncio.create_task(self._save(held, self._dump))
+        self._task = asyncio.create_task(self._save(held, self._dump, publishing))
 
     def check(self) -> None:
         """Raise what ended the last one, if that was neither a fence nor an outage: a defect."""
@@ -60,7 +61,10 @@ class Saver(Generic[RowsT]):
             self._dump.close()  # a task that never began has closed nothing
             self._dump = None
 
-    async def _save(self, held: Held[RowsT], dump: Dump) -> None:
+    async def _save(self, held: Held[RowsT], dump: Dump, publishing: asyncio.Task[bool] | None) -> None:
+        if publishing is not None and not await _taken(publishing):
+            dump.close()
+            return
         try:
             with collector(SNAPSHOT_DURATION).time():
                 snapshot = await dump.seal(lambda: self._own.holds(held, dump.lease))
@@ -76,3 +80,9 @@ class Saver(Generic[RowsT]):
         else:
             self.trouble = ""
             held.saved = dump.offsets
+
+
+async def _taken(publishing: asyncio.Task[bool]) -> bool:
+    """Return what it says in the end; False when it says nothing. What ended it is not raised here."""
+    await asyncio.wait([publishing])
+    return not publishing.cancelled() and publishing.exception() is None and publishing.result()

@@ -14,6 +14,7 @@ from libs.common.bus.memory import Crash, MemoryBus
 from libs.common.bus.partitioner import partition_of
 from libs.common.bus.ports import Message, TopicPartition
 from libs.common.clock import SystemClock
+from libs.common.errors import Retryable
 from libs.common.lifecycle import Stop
 from libs.common.partitions.line import Line, LineSettings
 from libs.common.partitions.memory import MemoryPartitionStore
@@ -23,6 +24,7 @@ from libs.common.telemetry.health import Health
 
 Rows = dict[str, int]
 TOPICS = ("exposures", "conversions")
+SOME = [("exposures", f"unit-{number % 7}", "1") for number in range(50)]
 QUICK = LineSettings(
     publish_interval_ms=1,
     snapshot_interval_ms=5,
@@ -81,17 +83,30 @@ class Counting:
 
 
 class WatchedStore(MemoryPartitionStore[Rows]):
-    """Notes who wrote, and dies at a planned call, before or after it took effect."""
+    """Notes who wrote, and dies at a planned call, before or after it took effect. It can also fail the next
+    call of a kind, and let the publishes of some partitions wait."""
 
     def __init__(self) -> None:
         super().__init__()
         self.epochs: dict[int, list[int]] = {}
         self.calls: Counter[str] = Counter()
         self.crash_at: tuple[str, int, bool] | None = None
+        self.fails: set[str] = set()
+        """The kinds of calls whose next one finds nobody."""
+        self.gates: dict[int, asyncio.Event] = {}
+        """Per partition, what a publish waits for."""
+        self.waiting: Counter[int] = Counter()
+        """Per partition, the publishes that wait."""
 
     async def publish(self, lease: Lease, offsets: Mapping[str, int], rows: Rows) -> None:
         """Publish, unless the process dies here."""
         self._die("publish", after=False)
+        if lease.partition in self.gates:
+            self.waiting[lease.partition] += 1
+            try:
+                await self.gates[lease.partition].wait()
+            finally:
+                self.waiting[lease.partition] -= 1
         await super().publish(lease, offsets, rows)
         self.epochs.setdefault(lease.partition, []).append(lease.epoch)
         self._die("publish", after=True)
@@ -104,6 +119,9 @@ class WatchedStore(MemoryPartitionStore[Rows]):
 
     def _die(self, what: str, *, after: bool) -> None:
         self.calls[what] += not after
+        if what in self.fails and not after:
+            self.fails.remove(what)
+            raise Retryable(f"the store does not take this {what}")
         if self.crash_at is not None:
             kind, number, late = self.crash_at
             if (kind, late) == (what, after) and self.calls[what] >= number:
@@ -161,10 +179,14 @@ class Workshop:
             settings=self.settings,
         )
 
+    async def running(self) -> tuple[asyncio.Task[None], Stop]:
+        """Return one worker at work, and what stops it."""
+        stop = Stop()
+        return asyncio.create_task((await self.line()).run(stop)), stop
+
     async def work(self, until: Callable[[], bool] | None = None) -> None:
         """Run one worker until everything is published (or `until`), then stop it. Raises what it raises."""
-        stop = Stop()
-        task = asyncio.create_task((await self.line()).run(stop))
+        task, stop = await self.running()
         await self.reach(until or self.all_published, task)
         stop.set("the test is over")
         await task
@@ -230,6 +252,18 @@ class Workshop:
 def counting() -> Callable[[], Counting]:
     """Makes an empty counting state."""
     return lambda: Counting(None)
+
+
+@pytest.fixture
+async def shop() -> Workshop:
+    """A fresh workshop."""
+    return Workshop()
+
+
+@pytest.fixture
+def some() -> list[tuple[str, str, str]]:
+    """Fifty exposures of seven units, each worth 1."""
+    return list(SOME)
 
 
 @pytest.fixture

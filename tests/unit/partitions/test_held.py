@@ -73,6 +73,27 @@ async def test_no_snapshot_of_unpublished_rows(counting: Any, store: Any) -> Non
     assert held.worth_a_snapshot()
 
 
+async def test_a_snapshot_of_the_moment_whose_rows_are_taken(counting: Any, store: Any) -> None:
+    """A state may be dumped when its rows are taken, and till something is folded or changes otherwise."""
+    state = counting()
+    held = held_by(state, await store.acquire(0, "me"), {"exposures": 0})
+    held.fold("exposures", Batch.of([record("exposures", 0)]))
+    held.passages.clear()
+    assert held.prepare()
+    assert held.worth_a_snapshot()
+    state.correct("unit", 5)
+    assert not held.worth_a_snapshot(), "no record, and yet rows that nobody has"
+    await held.publish(store)
+    assert held.worth_a_snapshot()
+    held.fold("exposures", Batch.of([record("exposures", 1, b"bad")]))
+    held.passages.clear()
+    assert not held.worth_a_snapshot(), "no row changed, and yet it is beyond what is published"
+    await held.publish(store)
+    held.fold("exposures", Batch.of([record("exposures", 2)]))
+    held.passages.clear()
+    assert not held.worth_a_snapshot()
+
+
 async def test_rows_of_a_failed_publish_wait(counting: Any, store: Any) -> None:
     """Rows that the store did not take are written when it answers again, with what came since."""
     held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})

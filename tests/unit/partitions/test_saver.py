@@ -13,11 +13,6 @@ from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.saver import Saver
 
 
-@pytest.fixture
-async def shop(workshop: Any) -> Any:
-    return workshop()
-
-
 class Yard:
     """One partition with nine units, its owner, and a saver; `cut()` counts the chunks that were made."""
 
@@ -100,6 +95,44 @@ async def test_a_partition_that_goes(yard: Yard, loss: str) -> None:
     assert yard.store.snapshot_offsets(0) == []
     assert len(yard.cuts) < 9
     assert (yard.closed, yard.held.saved, yard.saver.trouble) == (True, {}, "")
+
+
+@pytest.mark.parametrize(("taken", "saved"), [(True, [{"exposures": 9}]), (False, [])])
+async def test_waits_for_the_rows(yard: Yard, taken: bool, saved: list[Any]) -> None:
+    """A snapshot is not saved before the store has taken the rows of the same moment, and given up when it
+    does not take them; the state is that moment's, whatever is folded meanwhile."""
+    answer = asyncio.Event()
+
+    async def publish() -> bool:
+        await answer.wait()
+        return taken
+
+    yard.saver.save(yard.held, asyncio.create_task(publish()))
+    fold(yard)
+    await asyncio.wait([yard.saver._task], timeout=0.1)
+    assert (yard.saver.idle, yard.store.snapshot_offsets(0)) == (False, [])
+    answer.set()
+    await yard.saver.wait()
+    assert yard.store.snapshot_offsets(0) == saved
+    assert yard.closed or not yard.cuts
+    if taken:
+        lease = await yard.store.acquire(0, "another")
+        assert yard.own.factory(0, lease.snapshot).sums == {f"unit-{number}": 1 for number in range(9)}
+
+
+@pytest.mark.parametrize("end", ["a defect", "given up"])
+async def test_rows_whose_writing_ended_otherwise(yard: Yard, end: str) -> None:
+    """Neither counts as written; the error is somebody else's to raise."""
+
+    async def publish() -> bool:
+        raise KeyError("a defect")
+
+    publishing = asyncio.create_task(publish())
+    yard.saver.save(yard.held, publishing)
+    if end == "given up":
+        publishing.cancel()
+    await yard.saver.wait()
+    assert yard.store.snapshot_offsets(0) == []
 
 
 async def test_given_up(yard: Yard) -> None:

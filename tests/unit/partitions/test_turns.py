@@ -30,7 +30,8 @@ async def test_nobody_is_starved(workshop: Any) -> None:
             record = Record("exposures", number, offset, 0, b"unit", b"1")
             line._own.held[number].fold("exposures", Batch.of([record]))
             line._own.held[number].passages.clear()
-        await line._publish(clock.monotonic_ms())
+        line._publish(clock.monotonic_ms())
+        await line._publisher.end()
         await line._saver.wait()
         turns.append(newest(shop, offset + 1))
     assert turns == [None, 0, 1, 2, 3, 0, 1, 2]

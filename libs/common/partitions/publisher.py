@@ -1,0 +1,97 @@
+"""Writes what is to be published beside the loop, of all partitions at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic
+
+from libs.common.errors import Fenced, Retryable
+from libs.common.partitions.held import Held
+from libs.common.partitions.ownership import Ownership
+from libs.common.partitions.ports import Lease, PartitionStore, RowsT
+
+LONGEST_MS = 60_000
+"""A write that has taken so long is given up and tried again, as after an outage."""
+
+
+class Publisher(Generic[RowsT]):
+    """Takes the rows of a partition at one moment and writes them while folding goes on.
+
+    One write of a partition is under way at a time. A store that does not answer holds nobody up: the rows
+    wait, one set for each partition, and `trouble` says why. Who is fenced has lost that partition.
+    """
+
+    def __init__(self, store: PartitionStore[RowsT], own: Ownership[RowsT]) -> None:
+        self._store = store
+        self._own = own
+        self._tasks: dict[Held[RowsT], asyncio.Task[bool]] = {}
+        self._troubles: dict[Held[RowsT], str] = {}
+
+    @property
+    def trouble(self) -> str:
+        """What keeps us from writing; empty: nothing."""
+        return next(iter(self._troubles.values()), "")
+
+    def publish(self) -> None:
+        """Begin to write what every partition has to publish now. One whose last rows are still on their way
+        has its turn the next time. Raises what `check` raises."""
+        self.check()
+        ours = self._own.held.values()
+        self._troubles = {held: why for held, why in self._troubles.items() if held in ours}
+        for held in ours:
+            if held not in self._tasks and held.prepare():
+                self._begin(held, partial(held.write, self._store))
+
+    def renew(self) -> None:
+        """Begin to tell the store that we are at work, so that we learn early of what is ours no more. A
+        write under way says it too. Raises what `check` raises."""
+        self.check()
+        for held in self._own.held.values():
+            if held not in self._tasks:
+                self._begin(held, partial(self._store.renew, held.lease))
+
+    def under_way(self, held: Held[RowsT]) -> asyncio.Task[bool] | None:
+        """Return the write of `held` that has begun and that `check` has not seen the end of: its result says
+        whether the store took it."""
+        return self._tasks.get(held)
+
+    def check(self) -> None:
+        """Raise what ended a write, if that was neither a fence nor an outage: a defect."""
+        for held, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[held]
+                task.result()
+
+    async def end(self) -> None:
+        """Wait for every write under way. Raises what `check` raises."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values())
+        self.check()
+
+    async def cancel(self) -> None:
+        """Give up the writes under way. Whether the store took their rows is not known: they are the first to
+        be written when the partition comes back, and replayed when it does not."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+        self._troubles.clear()
+
+    def _begin(self, held: Held[RowsT], write: Callable[[], Awaitable[None]]) -> None:
+        self._tasks[held] = asyncio.create_task(self._attempt(held, held.lease, write))
+
+    async def _attempt(self, held: Held[RowsT], lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
+        """Return True when the store took it."""
+        try:
+            async with asyncio.timeout(LONGEST_MS / 1_000):
+                await write()
+        except Fenced as error:
+            self._own.lose(held, lease, error)
+        except Retryable as error:
+            self._troubles[held] = error.message
+        except TimeoutError:
+            self._troubles[held] = f"partition {lease.partition}: the store took more than {LONGEST_MS} ms"
+        else:
+            self._troubles.pop(held, None)
+            return True
+        return False
