@@ -14,8 +14,9 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
-from libs.common.errors import Misconfigured
+from libs.common.errors import Misconfigured, Retryable
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,17 @@ def _hear(
     log.error("%s failed: %s: %s", name, type(error).__name__, error)
     stop.set(f"{name} failed")
     return first or error
+
+
+async def give_up(*tasks: asyncio.Future[Any], what: str) -> None:
+    """Cancel these and return when they have ended. What had failed before, and was no outage, is logged:
+    nobody else asks."""
+    for task in tasks:
+        task.cancel()
+    for answer in await asyncio.gather(*tasks, return_exceptions=True):
+        expected = isinstance(answer, asyncio.CancelledError | Retryable)
+        if isinstance(answer, BaseException) and not expected:
+            log.error("%s, given up, had failed: %s", what, answer, exc_info=answer)
 
 
 async def _cancel(tasks: Iterable[asyncio.Future[None]]) -> None:

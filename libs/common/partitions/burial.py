@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Generic
 
 from libs.common.bus.dead_letters import DeadLetters
+from libs.common.lifecycle import give_up
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import RowsT
 
@@ -58,6 +59,5 @@ class Burial(Generic[RowsT]):
     async def cancel(self) -> None:
         """Let go of what was begun: who takes over finds it in the log."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await give_up(self._task, what="a burial")
             self._task = None

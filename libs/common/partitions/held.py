@@ -66,6 +66,11 @@ class Held(Generic[RowsT]):
         self.state.mark()
         self._marked = ends
 
+    @property
+    def unwritten(self) -> bool:
+        """True while rows that were taken are not known to be written."""
+        return self._pending is not None
+
     def prepare(self) -> bool:
         """Take the rows of what changed, if anything was read or the state says so, and the replay is over.
         Rows that were taken before and not written stay as they are and go first: the state counts them as

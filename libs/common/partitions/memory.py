@@ -68,6 +68,10 @@ class MemoryPartitionStore(Generic[RowsT]):
         if row is not None and row.epoch == lease.epoch:
             row.at_work = False
 
+    def lease_epoch(self, partition: int) -> int:
+        """Return how often a partition was taken over."""
+        return self._rows[partition].epoch if partition in self._rows else 0
+
     def at_work(self, partition: int) -> bool:
         """Return True from a take-over until its owner has left in order."""
         return partition in self._rows and self._rows[partition].at_work

@@ -1,17 +1,25 @@
 """Writes what is to be published beside the loop, of all partitions at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from libs.common.errors import Fenced, Retryable
+from libs.common.lifecycle import give_up
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT
 
+SLOW_MS = 5_000
+"""A write that takes longer is `trouble`."""
 LONGEST_MS = 60_000
 """A write that has taken so long is given up and tried again, as after an outage."""
+
+
+class _Write(NamedTuple):
+    task: asyncio.Task[bool]
+    began_ms: float
 
 
 class Publisher(Generic[RowsT]):
@@ -24,13 +32,13 @@ class Publisher(Generic[RowsT]):
     def __init__(self, store: PartitionStore[RowsT], own: Ownership[RowsT]) -> None:
         self._store = store
         self._own = own
-        self._tasks: dict[Held[RowsT], asyncio.Task[bool]] = {}
+        self._writes: dict[Held[RowsT], _Write] = {}
         self._troubles: dict[Held[RowsT], str] = {}
 
     @property
     def trouble(self) -> str:
         """What keeps us from writing; empty: nothing."""
-        return next(iter(self._troubles.values()), "")
+        return next(iter(self._troubles.values()), "") or next(self._slow(), "")
 
     def publish(self) -> None:
         """Begin to write what every partition has to publish now. One whose last rows are still on their way
@@ -39,46 +47,54 @@ class Publisher(Generic[RowsT]):
         ours = self._own.held.values()
         self._troubles = {held: why for held, why in self._troubles.items() if held in ours}
         for held in ours:
-            if held not in self._tasks and held.prepare():
+            if held not in self._writes and held.prepare():
                 self._begin(held, partial(held.write, self._store))
 
     def renew(self) -> None:
         """Begin to tell the store that we are at work, so that we learn early of what is ours no more. A
-        write under way says it too. Raises what `check` raises."""
+        write says it too, so rows that wait go instead: what is under way for a partition that has such rows
+        is always their write, which a snapshot waits for. Raises what `check` raises."""
         self.check()
         for held in self._own.held.values():
-            if held not in self._tasks:
-                self._begin(held, partial(self._store.renew, held.lease))
+            if held not in self._writes:
+                renew = partial(self._store.renew, held.lease)
+                self._begin(held, partial(held.write, self._store) if held.unwritten else renew)
 
     def under_way(self, held: Held[RowsT]) -> asyncio.Task[bool] | None:
         """Return the write of `held` that has begun and that `check` has not seen the end of: its result says
         whether the store took it."""
-        return self._tasks.get(held)
+        write = self._writes.get(held)
+        return write and write.task
 
     def check(self) -> None:
         """Raise what ended a write, if that was neither a fence nor an outage: a defect."""
-        for held, task in list(self._tasks.items()):
-            if task.done():
-                del self._tasks[held]
-                task.result()
+        for held, write in list(self._writes.items()):
+            if write.task.done():
+                del self._writes[held]
+                write.task.result()
 
     async def end(self) -> None:
         """Wait for every write under way. Raises what `check` raises."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values())
+        if self._writes:
+            await asyncio.wait([each.task for each in self._writes.values()])
         self.check()
 
     async def cancel(self) -> None:
         """Give up the writes under way. Whether the store took their rows is not known: they are the first to
         be written when the partition comes back, and replayed when it does not."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        self._tasks.clear()
+        await give_up(*(each.task for each in self._writes.values()), what="a publish")
+        self._writes.clear()
         self._troubles.clear()
 
     def _begin(self, held: Held[RowsT], write: Callable[[], Awaitable[None]]) -> None:
-        self._tasks[held] = asyncio.create_task(self._attempt(held, held.lease, write))
+        task = asyncio.create_task(self._attempt(held, held.lease, write))
+        self._writes[held] = _Write(task, self._own.clock.monotonic_ms())
+
+    def _slow(self) -> Iterator[str]:
+        now_ms = self._own.clock.monotonic_ms()
+        for held, write in self._writes.items():
+            if now_ms - write.began_ms >= SLOW_MS and not write.task.done():
+                yield f"partition {held.lease.partition}: the store is at it for over {SLOW_MS} ms"
 
     async def _attempt(self, held: Held[RowsT], lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
         """Return True when the store took it."""

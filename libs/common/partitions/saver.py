@@ -5,6 +5,7 @@ import logging
 from typing import Generic
 
 from libs.common.errors import Fenced, Misconfigured, Refused, Retryable
+from libs.common.lifecycle import give_up
 from libs.common.partitions.dumps import Dump
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
@@ -54,8 +55,7 @@ class Saver(Generic[RowsT]):
     async def cancel(self) -> None:
         """Give up the snapshot under way."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await give_up(self._task, what="a snapshot")
             self._task = None
         if self._dump is not None:
             self._dump.close()  # a task that never began has closed nothing

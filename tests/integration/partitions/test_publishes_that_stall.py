@@ -22,7 +22,10 @@ from libs.common.partitions.publisher import Publisher
 
 DEADLINE_S = 10
 """Shorter than a statement may take."""
-_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE'"
+_WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE'
+"""
 _LOCK = "SELECT epoch FROM partition_leases WHERE partition = 0 FOR UPDATE"
 
 

@@ -30,12 +30,13 @@ VERBS = [
     *["publish and save"] * 3,
     *["settle"] * 2,
     *["again"] * 2,
+    *["renew"] * 2,
     *["finish", "take", "lose", "die"],
 ]
 TROUBLE = [""] * 12 + ["dies before", "dies after", "the store is away", "publish", "snapshot"]
 """The last two: the next call of this kind fails, whoever makes it."""
-ACTIONS = st.tuples(st.sampled_from(VERBS), st.sampled_from(TROUBLE), st.integers(1, 5))
-"""What an owner does, what happens to it meanwhile, and how much it reads."""
+ACTIONS = st.tuples(st.sampled_from(VERBS), st.sampled_from(TROUBLE), st.integers(1, 5), st.integers(0, 4))
+"""What an owner does, what happens to it meanwhile, how much it reads, and how far what is written comes."""
 SHIFTS = st.lists(
     st.tuples(st.booleans(), st.booleans(), st.lists(ACTIONS, min_size=3, max_size=9)),
     min_size=3,
@@ -52,8 +53,9 @@ class Owner:
         self._shop = shop
         self._name = name
 
-    async def step(self, verb: str, trouble: str, amount: int) -> None:
-        """Do one thing. A worker that dies begins anew with nothing, one whose store is away goes on."""
+    async def step(self, verb: str, trouble: str, amount: int, ticks: int) -> None:
+        """Do one thing, and let what is written take so many steps. A worker that dies begins anew with
+        nothing, one whose store is away goes on."""
         store = self._shop.store
         if trouble == "the store is away":
             store.down()
@@ -64,6 +66,8 @@ class Owner:
             store.crash_at = (kind, store.calls[kind] + 1, trouble == "dies after")
         try:
             await self._do(verb, amount)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
         except Crash:
             await self.die()
             await self.begin()
@@ -105,6 +109,8 @@ class Owner:
                 await self._again()
             case "read":
                 self._read(amount)
+            case "renew":
+                self._publisher.renew()
             case "settle":
                 await self._settle()
             case "finish":
@@ -163,7 +169,7 @@ def test_results_never_move_backwards(workshop: Any, records: Any, later: Any, s
 
     steps = []
     for who, takes, actions in shifts:
-        steps += [(who, *action) for action in ([("take", "", 0)] if takes else []) + actions]
+        steps += [(who, *action) for action in ([("take", "", 0, 0)] if takes else []) + actions]
 
     async def scenario() -> None:
         shop = workshop()
@@ -172,11 +178,11 @@ def test_results_never_move_backwards(workshop: Any, records: Any, later: Any, s
         for owner in owners:
             await owner.begin()
         covered = dict.fromkeys(TOPICS, 0)
-        await owners[0].step("take", "", 0)
-        for number, (who, verb, trouble, amount) in enumerate(steps):
+        await owners[0].step("take", "", 0, 0)
+        for number, (who, *action) in enumerate(steps):
             if number == len(steps) // 2:
                 await shop.send(later)
-            await owners[who].step(verb, trouble, amount)
+            await owners[who].step(*action)
             offsets = shop.store.published_offsets(PLACE)
             for topic in TOPICS:
                 assert offsets.get(topic, 0) >= covered[topic], topic

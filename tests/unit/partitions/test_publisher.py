@@ -189,6 +189,56 @@ async def test_leases_are_renewed(desk: Desk) -> None:
     assert list(desk.own.held) == [1]
 
 
+async def test_rows_that_wait_go_with_a_renewal(desk: Desk) -> None:
+    """What is under way for a partition with rows that were not taken is their write, and never a mere
+    renewal: a snapshot waits for it."""
+    held = desk.own.held[0]
+    desk.fold(0)
+    desk.store.down()
+    desk.publisher.publish()
+    await desk.publisher.end()
+    desk.publisher.renew()
+    writing = desk.publisher.under_way(held)
+    assert writing is not None
+    assert held.worth_a_snapshot()
+    assert not await writing
+    assert "does not answer" in desk.publisher.trouble
+    desk.store.up()
+    desk.publisher.renew()
+    await desk.publisher.end()
+    assert (desk.store.published, desk.publisher.trouble) == ({0: [{"unit": 1}]}, "")
+
+
+async def test_a_slow_write_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is under way, and no longer."""
+    desk.close(0)
+    desk.fold(0)
+    desk.publisher.publish()
+    await desk.until_waiting(0)
+    assert desk.publisher.trouble == ""
+    monkeypatch.setattr(module, "SLOW_MS", 0)
+    assert "partition 0" in desk.publisher.trouble
+    desk.open(0)
+    await desk.publisher.end()
+    assert desk.publisher.trouble == ""
+
+
+async def test_a_defect_is_not_lost_when_one_gives_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When nobody asks any more what ended a write, it is logged."""
+
+    async def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(desk.store, "publish", broken)
+    desk.fold(0)
+    desk.publisher.publish()
+    await asyncio.sleep(0)
+    await desk.publisher.cancel()
+    assert "a publish, given up, had failed: 'a defect'" in caplog.text
+
+
 async def test_given_up(desk: Desk) -> None:
     """Rows whose write is given up are not forgotten: they are the first to be written afterwards."""
     desk.close(0)

@@ -56,6 +56,25 @@ async def yard(shop: Any) -> Yard:
     return Yard(shop, state, await shop.store.acquire(0, "me"))
 
 
+class Unwanted:
+    """A dump of which nobody takes a chunk."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        Unwanted.closed = False
+
+    def __iter__(self) -> "Unwanted":
+        return self
+
+    def __next__(self) -> bytes:
+        raise AssertionError("nobody asked for it")
+
+    def close(self) -> None:
+        """Note it."""
+        Unwanted.closed = True
+
+
 def fold(yard: Yard) -> None:
     """Fold one more record of every unit."""
     for number in range(9):
@@ -97,15 +116,14 @@ async def test_a_partition_that_goes(yard: Yard, loss: str) -> None:
     assert (yard.closed, yard.held.saved, yard.saver.trouble) == (True, {}, "")
 
 
-@pytest.mark.parametrize(("taken", "saved"), [(True, [{"exposures": 9}]), (False, [])])
-async def test_waits_for_the_rows(yard: Yard, taken: bool, saved: list[Any]) -> None:
-    """A snapshot is not saved before the store has taken the rows of the same moment, and given up when it
-    does not take them; the state is that moment's, whatever is folded meanwhile."""
+async def test_waits_for_the_rows(yard: Yard) -> None:
+    """A snapshot is not saved before the store has taken the rows of the same moment; it is that moment's,
+    whatever is folded meanwhile."""
     answer = asyncio.Event()
 
     async def publish() -> bool:
         await answer.wait()
-        return taken
+        return True
 
     yard.saver.save(yard.held, asyncio.create_task(publish()))
     fold(yard)
@@ -113,26 +131,28 @@ async def test_waits_for_the_rows(yard: Yard, taken: bool, saved: list[Any]) -> 
     assert (yard.saver.idle, yard.store.snapshot_offsets(0)) == (False, [])
     answer.set()
     await yard.saver.wait()
-    assert yard.store.snapshot_offsets(0) == saved
-    assert yard.closed or not yard.cuts
-    if taken:
-        lease = await yard.store.acquire(0, "another")
-        assert yard.own.factory(0, lease.snapshot).sums == {f"unit-{number}": 1 for number in range(9)}
+    assert yard.store.snapshot_offsets(0) == [{"exposures": 9}]
+    lease = await yard.store.acquire(0, "another")
+    assert yard.own.factory(0, lease.snapshot).sums == {f"unit-{number}": 1 for number in range(9)}
 
 
-@pytest.mark.parametrize("end", ["a defect", "given up"])
-async def test_rows_whose_writing_ended_otherwise(yard: Yard, end: str) -> None:
-    """Neither counts as written; the error is somebody else's to raise."""
+@pytest.mark.parametrize("end", ["an outage", "a defect", "given up"])
+async def test_rows_that_were_not_taken(yard: Yard, end: str) -> None:
+    """There is no snapshot of them, and its dump is closed; the error is somebody else's to raise."""
 
     async def publish() -> bool:
-        raise KeyError("a defect")
+        if end == "a defect":
+            raise KeyError("a defect")
+        return False
 
+    yard.state.dump = Unwanted
     publishing = asyncio.create_task(publish())
     yard.saver.save(yard.held, publishing)
     if end == "given up":
         publishing.cancel()
     await yard.saver.wait()
-    assert yard.store.snapshot_offsets(0) == []
+    yard.saver.check()
+    assert (yard.store.snapshot_offsets(0), Unwanted.closed, yard.saver.trouble) == ([], True, "")
 
 
 async def test_given_up(yard: Yard) -> None:
@@ -147,21 +167,7 @@ async def test_given_up(yard: Yard) -> None:
 
 async def test_given_up_before_it_began(yard: Yard) -> None:
     """So does one whose task never ran."""
-    closed = []
-
-    class Chunks:
-        """An iterator that begins nothing."""
-
-        def __iter__(self) -> "Chunks":
-            return self
-
-        def __next__(self) -> bytes:
-            raise AssertionError("nobody asked for it")
-
-        def close(self) -> None:
-            closed.append(True)
-
-    yard.state.dump = Chunks
+    yard.state.dump = Unwanted
     yard.saver.save(yard.held)
     await yard.saver.cancel()
-    assert closed
+    assert Unwanted.closed
