@@ -17,8 +17,8 @@ thousands of digits or hundreds of nested arrays, and a field given twice of whi
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from operator import attrgetter
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -137,6 +137,11 @@ class Sorted(NamedTuple):
     facts: list[AnyHotFact]
     refused: list[tuple[int, str]]
 
+    def places(self, rows: Sequence[int]) -> list[int]:
+        """Return the places in the batch of the facts in these rows."""
+        facts_before = [place - count for count, (place, _) in enumerate(self.refused)]
+        return [row + bisect_right(facts_before, row) for row in rows]
+
 
 def decode_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> list[AnyHotFact | str]:
     """Return, at the place of each value, its fact, or the reason why it is none: see `sort_batch`."""
@@ -165,9 +170,16 @@ def sort_batch(topic: str, values: Sequence[bytes | None], now_ms: int) -> Sorte
             place = len(facts) + len(refused)
             refused.append((place, _named(error) or _reason(topic, values[place], now_ms, str(error))))
     whole = cast("list[bytes]", without(values, [place for place, _ in refused]))
-    if _all_good(topic, facts, whole, now_ms):
+    broken = [
+        (row, reason)
+        for row in sorted(_suspects(topic, facts, whole, now_ms))
+        if (reason := _broken_limit(topic, facts[row], whole[row], now_ms))
+    ]
+    if not broken:
         return Sorted(facts, refused)
-    return _looked_at(topic, facts, whole, refused, now_ms)
+    rows, reasons = zip(*broken, strict=True)
+    found = zip(Sorted(facts, refused).places(rows), reasons, strict=True)
+    return Sorted(list(without(facts, rows)), sorted([*refused, *found]))
 
 
 def without(things: Sequence[T], places: Sequence[int]) -> Sequence[T]:
@@ -183,39 +195,26 @@ def without(things: Sequence[T], places: Sequence[int]) -> Sequence[T]:
     return kept
 
 
-def _looked_at(
-    topic: str,
-    facts: Sequence[AnyHotFact],
-    values: Sequence[bytes],
-    refused: Sequence[tuple[int, str]],
-    now_ms: int,
-) -> Sorted:
-    """Return the same after a look at every fact of a batch of which some breaks a limit."""
-    reasons = dict(refused)
-    good: list[AnyHotFact] = []
-    pairs = zip(facts, values, strict=True)
-    for place in range(len(facts) + len(refused)):
-        if place not in reasons:
-            fact, value = next(pairs)
-            reason = _broken_limit(topic, fact, value, now_ms)
-            if not reason:
-                good.append(fact)
-                continue
-            reasons[place] = reason
-    return Sorted(good, sorted(reasons.items()))
-
-
-def _all_good(topic: str, facts: Sequence[AnyHotFact], values: Sequence[bytes], now_ms: int) -> bool:
-    """Return True when the batch as a whole shows that every record is good; False: look at each."""
-    pieces = [b"".join(values[start : start + _PIECE]) for start in range(0, len(values), _PIECE)]
-    return (
-        all(map(_is_text, pieces))  # of the whole is of each: every value starts and ends with ASCII
-        and (
-            not any(map(_may_hold_controls, pieces)) or not _has_control("".join(chain(*map(_names, facts))))
-        )
-        and max(map(_time, facts), default=0) <= now_ms + MAX_AHEAD_MS
-        and all(all(map(_is_key, set(map(key, facts)))) for key in _KEYS[topic])
-    )
+def _suspects(topic: str, facts: Sequence[AnyHotFact], values: Sequence[bytes], now_ms: int) -> set[int]:
+    """Return the rows of the facts that may break a limit. One bad record must not make the others dear: what
+    is good as a whole is not looked into, and no check looks further than where it fails."""
+    found: set[int] = set()
+    for start in range(0, len(values), _PIECE):
+        piece = slice(start, start + _PIECE)
+        whole = b"".join(values[piece])  # as it is, so is each: every value starts and ends with ASCII
+        if not _is_text(whole):
+            found.update(row for row, value in enumerate(values[piece], start) if not _is_text(value))
+        if _may_hold_controls(whole):
+            rows = [row for row, value in enumerate(values[piece], start) if _may_hold_controls(value)]
+            found.update(row for row in rows if _has_control("".join(_names(facts[row]))))
+    latest_ms = now_ms + MAX_AHEAD_MS
+    if max(map(_time, facts), default=0) > latest_ms:
+        found.update(row for row, at_ms in enumerate(map(_time, facts)) if at_ms > latest_ms)
+    for key in _KEYS[topic]:
+        wrong = {each for each in set(map(key, facts)) if not _is_key(each)}
+        if wrong:
+            found.update(row for row, each in enumerate(map(key, facts)) if each in wrong)
+    return found
 
 
 def _may_hold_controls(value: bytes) -> bool:

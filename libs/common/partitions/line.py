@@ -137,7 +137,6 @@ class Line(Generic[RowsT]):
     async def _turn(self, consumer: Consumer) -> None:
         """Fetch once, fold it, and do what is due. Raises Retryable when the bus does not answer."""
         self.health.beat(PART)
-        self._publisher.check()
         records = await consumer.fetch(timeout_ms=self._patience_ms(), max_records=self.settings.max_records)
         self._own.forget_parked()
         await self._fold(records)

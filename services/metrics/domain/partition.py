@@ -1,11 +1,10 @@
 """One partition of the line: records in, rows out (the port is `libs.common.partitions.ports`)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
-from typing import cast
+from operator import attrgetter, sub
+from typing import TypeAlias, cast
 
 from libs.common.bus.batches import Batch
-from libs.common.bus.ports import Record
 from libs.common.partitions.ports import Rejected
 from schemas.hot import AnyHotFact, Conversion, Exposure, sort_batch, without
 from schemas.names import MAX_AHEAD_MS, MAX_BEHIND_MS
@@ -17,6 +16,8 @@ from services.metrics.domain.limits import IngestLimits
 from services.metrics.domain.outcomes import Outcomes
 from services.metrics.domain.rows import PartitionRows, row_of
 
+_Near: TypeAlias = tuple[Sequence[AnyHotFact], Sequence[int]]
+"""Facts, and the time stamps of their records."""
 _time: Callable[[AnyHotFact], int] = attrgetter("occurred_at_ms")
 
 TOO_FAR_AHEAD = "occurred_at_ms: lies more than a day after the record; are these milliseconds?"
@@ -63,33 +64,25 @@ class MetricsPartition:
             return []
         self._join.upkeep.adopt_definitions()
         stamps = batch.timestamps_ms
-        facts, refused = sort_batch(topic, batch.values, max(stamps))
-        places = [place for place, _ in refused]
-        rejected = [Rejected(batch[place], reason) for place, reason in refused]
-        near = facts, without(stamps, places)
-        if facts and not _all_near(facts, stamps):
-            near, far = self._sort_out(facts, without(batch, places))
-            rejected += far
+        found = sort_batch(topic, batch.values, max(stamps))
+        places = [place for place, _ in found.refused]
+        rejected = [Rejected(batch[place], reason) for place, reason in found.refused]
+        near: _Near = found.facts, without(stamps, places)
+        if found.facts and not _all_near(*near):
+            near, far = self._sort_out(*near)
+            rejected += [Rejected(batch[place], TOO_FAR_AHEAD) for place in found.places(far)]
         self._take(topic, *near)
         self._scratch.reserve(self._join.store.nbytes)
         return rejected
 
-    def _sort_out(
-        self, facts: Sequence[AnyHotFact], records: Sequence[Record]
-    ) -> tuple[tuple[list[AnyHotFact], list[int]], list[Rejected]]:
-        """Return the facts that are near their stamps, with these, and the poison among the others."""
-        near: list[AnyHotFact] = []
-        stamps: list[int] = []
-        rejected: list[Rejected] = []
-        for fact, record in zip(facts, records, strict=True):
-            if fact.occurred_at_ms > record.timestamp_ms + MAX_AHEAD_MS:
-                rejected.append(Rejected(record, TOO_FAR_AHEAD))
-            elif fact.occurred_at_ms < record.timestamp_ms - MAX_BEHIND_MS:
-                self._outcomes.too_old += 1
-            else:
-                near.append(fact)
-                stamps.append(record.timestamp_ms)
-        return (near, stamps), rejected
+    def _sort_out(self, facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> tuple[_Near, list[int]]:
+        """Return the facts that are near their stamps, with these, and the rows of those too far ahead."""
+        apart_ms = list(map(sub, map(_time, facts), stamps_ms))
+        ahead = [row for row, ms in enumerate(apart_ms) if ms > MAX_AHEAD_MS]
+        behind = [row for row, ms in enumerate(apart_ms) if ms < -MAX_BEHIND_MS]
+        self._outcomes.too_old += len(behind)
+        far = sorted(ahead + behind)
+        return (without(facts, far), without(stamps_ms, far)), ahead
 
     def _take(self, topic: str, facts: Sequence[AnyHotFact], stamps_ms: Sequence[int]) -> None:
         if topic == "exposures":
