@@ -15,8 +15,15 @@ _KINDS = (
     b"[" * 2_000 + b"]" * 2_000,
     b'{"type":"conversion","event_id":"' + b"x" * 20_000 + b'","occurred_at_ms":1700000000000}',
     b"",
+    b'{"type":"exposure","event_id":"a","occurred_at_ms":9000000000000,"unit_id":"u","experiment_id":"e",'
+    b'"variant":"v"}',
+    b'{"type":"exposure","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","experiment_id":"no key",'
+    b'"variant":"v"}',
+    b'{"type":"conversion","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","name":"a\\u0001b"}',
+    b'{"type":"conversion","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","name":"n","x":"\xff"}',
 )
-"""Truncated, NaN, wrong types, unknown type, not UTF-8, nested too deeply, too long, empty."""
+"""Truncated, NaN, wrong types, unknown type, not UTF-8, nested too deeply, too long, empty; and what parses:
+from the future, a key of other characters, a control character, not UTF-8 where one does not look."""
 
 
 class Poison(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Generic
 
 from libs.common.bus.dead_letters import DeadLetters
 from libs.common.lifecycle import give_up
+from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import RowsT
 
@@ -16,13 +17,14 @@ MOST = 1_000
 
 
 class Burial(Generic[RowsT]):
-    """Letters on their way. Only so many wait before the line does, and nothing is published of what lies
-    beyond poison that is not buried."""
+    """Letters on their way. Only so many wait before the line does, and what lies beyond poison is written
+    when that is buried."""
 
     def __init__(self, dead_letters: DeadLetters, own: Ownership[RowsT]) -> None:
         self._dead_letters = dead_letters
         self._own = own
         self._task: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
 
     async def keep_up(self) -> None:
         """See to it that what there is goes out, and wait only where there is too much of it. Raises what
@@ -55,6 +57,13 @@ class Burial(Generic[RowsT]):
                 for _ in lot[:done]:
                     held.passages.popleft()
                 done -= min(done, len(lot))
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    async def behind(self, held: Held[RowsT]) -> None:
+        """Return when all poison is buried that the rows which were taken of `held` lie beyond."""
+        while not held.buried():
+            await self._moved.wait()
 
     async def cancel(self) -> None:
         """Let go of what was begun: who takes over finds it in the log."""

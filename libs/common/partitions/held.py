@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic
 
 from libs.common.bus.batches import Batch
@@ -28,7 +29,11 @@ class Held(Generic[RowsT]):
     """How many its topics had when the state was built; None: not known."""
     passages: deque[Passage] = field(default_factory=deque)
     """What the dead letters have still to hear of, in order."""
+    _entered: int = 0
+    """How many passages there ever were."""
     _pending: tuple[dict[str, int], RowsT] | None = None
+    _beyond: int = 0
+    """The rows that are pending lie beyond so many passages."""
     _marked: dict[str, int] | None = None
     """Where the topics ended at the last mark."""
 
@@ -47,13 +52,14 @@ class Held(Generic[RowsT]):
             good += place - passed
             passed = place + 1
             if each.record.offset >= known:
-                self.passages.append(Passage(good, each.record, each.reason))
+                self._enter(Passage(good, each.record, each.reason))
                 good = 0
-        self.passages.append(Passage(good + len(new) - passed, None))
+        self._enter(Passage(good + len(new) - passed, None))
 
     def buried(self) -> bool:
-        """Return True when no poison waits."""
-        return all(passage.record is None for passage in self.passages)
+        """Return True when no poison waits that the rows which were taken lie beyond: they may be written."""
+        gone = self._entered - len(self.passages)
+        return all(each.record is None for each in islice(self.passages, max(self._beyond - gone, 0)))
 
     def to_replay(self) -> int:
         """Return how many offsets are still to be read before anything may be published."""
@@ -74,16 +80,18 @@ class Held(Generic[RowsT]):
     def prepare(self) -> bool:
         """Take the rows of what changed, if anything was read or the state says so, and the replay is over.
         Rows that were taken before and not written stay as they are and go first: the state counts them as
-        published. Returns True when there is something to `write`."""
-        ready = self._pending is None and not self.to_replay() and self.buried()
+        published. Returns True when there is something to `write`, once all is `buried`."""
+        ready = self._pending is None and not self.to_replay()
         if ready and (self.offsets != self.covered or self.state.changed()):
             self._pending = (dict(self.offsets), self.state.rows())
+            self._beyond = self._entered
         return self._pending is not None
 
     async def write(self, store: PartitionStore[RowsT]) -> None:
-        """Write the rows that were taken; folding may go on meanwhile. Raises what the store raises: they are
-        kept then."""
+        """Write the rows that were taken, beyond which all must be buried; folding may go on meanwhile.
+        Raises what the store raises: they are kept then."""
         assert self._pending is not None
+        assert self.buried()
         offsets, rows = self._pending
         with collector(PUBLISH_DURATION).time():
             await store.publish(self.lease, offsets, rows)
@@ -91,10 +99,11 @@ class Held(Generic[RowsT]):
         self._pending = None
 
     async def publish(self, store: PartitionStore[RowsT]) -> None:
-        """Write what was taken before, and then all that changed since. Raises what the store raises."""
-        if self._pending is not None:
+        """Write what was taken before, and then all that changed since, as far as poison is buried. Raises
+        what the store raises."""
+        if self._pending is not None and self.buried():
             await self.write(store)
-        if self.prepare():
+        if self.prepare() and self.buried():
             await self.write(store)
 
     def worth_a_snapshot(self) -> bool:
@@ -105,12 +114,11 @@ class Held(Generic[RowsT]):
         forgotten by whoever starts from it, and so would what changed before it in a replay that is not over.
         """
         taken = self.covered if self._pending is None else self._pending[0]
-        return (
-            self.offsets == taken
-            and self.offsets != self.saved
-            and self.buried()
-            and not self.state.changed()
-        )
+        return self.offsets == taken and self.offsets != self.saved and not self.state.changed()
+
+    def _enter(self, passage: Passage) -> None:
+        self.passages.append(passage)
+        self._entered += 1
 
 
 def _offset(rejected: Rejected) -> int:

@@ -84,11 +84,11 @@ class Line(Generic[RowsT]):
             self.store, self.factory, owner, self.clock, self.settings.snapshot_interval_ms
         )
         self._own.count = lambda: count_partitions(self.bus, self.topics)
-        self._publisher: Publisher[RowsT] = Publisher(self.store, self._own)
         self._saver: Saver[RowsT] = Saver(self.store, self._own)
         self._slices = Slices(self.clock, self.settings.max_slice_ms, self.settings.max_records)
         self._publish_due_ms = self._commit_due_ms = self._started_ms = self.clock.monotonic_ms()
         self._burial: Burial[RowsT] = Burial(self.dead_letters, self._own)
+        self._publisher: Publisher[RowsT] = Publisher(self.store, self._own, self._burial)
         self._lag = Lag()
         self._orphaned_since_ms: float | None = None
         self.health.require(PART)
@@ -144,8 +144,6 @@ class Line(Generic[RowsT]):
         now_ms = self.clock.monotonic_ms()
         if now_ms >= self._publish_due_ms:
             self._publish_due_ms = now_ms + self.settings.publish_interval_ms
-            await self._burial.end()
-            await self._burial.bury()
             self._publish(now_ms)
         if now_ms >= self._commit_due_ms:
             self._commit_due_ms = now_ms + self.settings.commit_interval_ms
@@ -217,6 +215,7 @@ class Line(Generic[RowsT]):
             await self._burial.bury()
         except Retryable as error:
             log.warning("poison not buried, its partition is left as it is: %s", error.message)
+            await self._publisher.cancel()
         await self._publisher.end()
         await self._saver.wait()
         for number, held in list(self._own.held.items()):
@@ -226,7 +225,7 @@ class Line(Generic[RowsT]):
                 log.warning("left for the next owner to replay: %s", error.message)
                 self._own.drop(number)
                 continue
-            if held.worth_a_snapshot():
+            if not held.unwritten and held.worth_a_snapshot():
                 self._saver.save(held)
                 await self._saver.wait()
         await self._release()

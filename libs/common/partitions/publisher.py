@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple
 
 from libs.common.errors import Fenced, Retryable
 from libs.common.lifecycle import give_up
+from libs.common.partitions.burial import Burial
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import Lease, PartitionStore, RowsT
@@ -26,12 +27,14 @@ class Publisher(Generic[RowsT]):
     """Takes the rows of a partition at one moment and writes them while folding goes on.
 
     One write of a partition is under way at a time. A store that does not answer holds nobody up: the rows
-    wait, one set for each partition, and `trouble` says why. Who is fenced has lost that partition.
+    wait, one set for each partition, and `trouble` says why. So they do for the burial of what lies before
+    them. Who is fenced has lost that partition.
     """
 
-    def __init__(self, store: PartitionStore[RowsT], own: Ownership[RowsT]) -> None:
+    def __init__(self, store: PartitionStore[RowsT], own: Ownership[RowsT], burial: Burial[RowsT]) -> None:
         self._store = store
         self._own = own
+        self._burial = burial
         self._writes: dict[Held[RowsT], _Write] = {}
         self._troubles: dict[Held[RowsT], str] = {}
 
@@ -48,7 +51,7 @@ class Publisher(Generic[RowsT]):
         self._troubles = {held: why for held, why in self._troubles.items() if held in ours}
         for held in ours:
             if held not in self._writes and held.prepare():
-                self._begin(held, partial(held.write, self._store))
+                self._begin(held, partial(self._write, held))
 
     def renew(self) -> None:
         """Begin to tell the store that we are at work, so that we learn early of what is ours no more. A
@@ -58,7 +61,7 @@ class Publisher(Generic[RowsT]):
         for held in self._own.held.values():
             if held not in self._writes:
                 renew = partial(self._store.renew, held.lease)
-                self._begin(held, partial(held.write, self._store) if held.unwritten else renew)
+                self._begin(held, partial(self._write, held) if held.unwritten else renew)
 
     def under_way(self, held: Held[RowsT]) -> asyncio.Task[bool] | None:
         """Return the write of `held` that has begun and that `check` has not seen the end of: its result says
@@ -90,11 +93,15 @@ class Publisher(Generic[RowsT]):
         task = asyncio.create_task(self._attempt(held, held.lease, write))
         self._writes[held] = _Write(task, self._own.clock.monotonic_ms())
 
+    async def _write(self, held: Held[RowsT]) -> None:
+        await self._burial.behind(held)
+        await held.write(self._store)
+
     def _slow(self) -> Iterator[str]:
         now_ms = self._own.clock.monotonic_ms()
         for held, write in self._writes.items():
             if now_ms - write.began_ms >= SLOW_MS and not write.task.done():
-                yield f"partition {held.lease.partition}: the store is at it for over {SLOW_MS} ms"
+                yield f"partition {held.lease.partition}: its rows are under way for over {SLOW_MS} ms"
 
     async def _attempt(self, held: Held[RowsT], lease: Lease, write: Callable[[], Awaitable[None]]) -> bool:
         """Return True when the store took it."""
@@ -106,7 +113,7 @@ class Publisher(Generic[RowsT]):
         except Retryable as error:
             self._troubles[held] = error.message
         except TimeoutError:
-            self._troubles[held] = f"partition {lease.partition}: the store took more than {LONGEST_MS} ms"
+            self._troubles[held] = f"partition {lease.partition}: its rows were under way for {LONGEST_MS} ms"
         else:
             self._troubles.pop(held, None)
             return True

@@ -36,8 +36,10 @@ class Saver(Generic[RowsT]):
 
     def save(self, held: Held[RowsT], publishing: asyncio.Task[bool] | None = None) -> None:
         """Begin to write a snapshot of `held` as it is now, and give it up unless `publishing` comes to say
-        that the store took the rows of this state. Only when idle."""
+        that the store took the rows of this state. Only when idle, and without it only when nothing is
+        unwritten."""
         assert self.idle
+        assert publishing is not None or not held.unwritten
         self._dump = Dump(held.lease, dict(held.offsets), held.state.dump(), held.partitions)
         self._task = asyncio.create_task(self._save(held, self._dump, publishing))
 

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from libs.common.bus.batches import Batch
+from libs.common.bus.dead_letters import DeadLetters
+from libs.common.bus.memory import MemoryBus
 from libs.common.bus.ports import Record
 from libs.common.clock import SystemClock
 from libs.common.db.migrate import migrate
 from libs.common.db.pool import Connection, Pool, connect
 from libs.common.partitions import publisher as module
+from libs.common.partitions.burial import Burial
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import Rejected
@@ -108,7 +111,8 @@ async def desk(database_url: str, tmp_path: Path) -> AsyncIterator[Desk]:
         state: Any = Total()
         held: Held[int] = Held(await store.acquire(0, "me"), state, {"exposures": 0}, {"exposures": 0}, {}, 0)
         own.held[0] = held
-        yield Desk(pool, held, own, Publisher(store, own))
+        letters = DeadLetters(MemoryBus(clock).producer(), source="test", clock=clock)
+        yield Desk(pool, held, own, Publisher(store, own, Burial(letters, own)))
 
 
 async def test_a_write_that_takes_too_long(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

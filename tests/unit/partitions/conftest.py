@@ -137,6 +137,8 @@ class Workshop:
     store: WatchedStore = field(default_factory=WatchedStore)
     settings: LineSettings = QUICK
     limit: DeadLetterLimit = field(default_factory=DeadLetterLimit)
+    letters_bus: MemoryBus | None = None
+    """Where dead letters go, if not where all goes."""
     built: list[int] = field(default_factory=list)
     states: list[Counting] = field(default_factory=list)
 
@@ -163,17 +165,21 @@ class Workshop:
         self.states.append(Counting(dump))
         return self.states[-1]
 
+    async def dead_letters(self) -> DeadLetters:
+        """Return where a worker buries poison."""
+        producer = (self.letters_bus or self.bus).producer()
+        await producer.start()
+        return DeadLetters(producer, source="test", clock=self.clock, limit=self.limit)
+
     async def line(self) -> Line[Rows]:
         """Return a worker of group `counters`."""
-        producer = self.bus.producer()
-        await producer.start()
         return Line(
             self.bus,
             group="counters",
             topics=TOPICS,
             factory=self.build,
             store=self.store,
-            dead_letters=DeadLetters(producer, source="test", clock=self.clock, limit=self.limit),
+            dead_letters=await self.dead_letters(),
             clock=self.clock,
             health=self.health,
             settings=self.settings,

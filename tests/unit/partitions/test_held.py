@@ -130,8 +130,8 @@ async def test_a_change_without_a_record_is_published(counting: Any, store: Any)
 
 
 async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> None:
-    """Nothing is published, and no snapshot taken, while poison waits to be buried; good records before and
-    after it are counted at their places."""
+    """Rows are not written while poison waits that came before they were taken; good records before and after
+    it are counted at their places."""
     held = held_by(counting(), await store.acquire(0, "me"), {"exposures": 0})
     values = [b"1", b"bad", b"1", b"1", b"worse", b"1"]
     held.fold(
@@ -142,12 +142,21 @@ async def test_poison_holds_back_what_comes_after(counting: Any, store: Any) -> 
         (2, b"worse"),
         (1, None),
     ]
+    assert not held.worth_a_snapshot()
+    await held.publish(store)
+    assert (store.published, held.unwritten, held.buried()) == ({}, True, False)
+    held.fold("exposures", Batch.of([record("exposures", 6, b"worst")]))
+    held.passages.popleft()
     await held.publish(store)
     assert store.published == {}
-    assert not held.worth_a_snapshot()
+    held.passages.popleft()
+    await held.publish(store)
+    assert (store.published, held.covered) == ({0: [{"unit": 4}]}, {"exposures": 6}), "poison that came since"
+    await held.publish(store)
+    assert (len(store.published[0]), held.unwritten) == (1, True)
     held.passages.clear()
     await held.publish(store)
-    assert store.published == {0: [{"unit": 4}]}
+    assert (held.covered, held.unwritten) == ({"exposures": 7}, False)
 
 
 async def test_poison_that_an_earlier_owner_buried(counting: Any) -> None:

@@ -1,6 +1,7 @@
 """Whoever dies and whenever: the published rows are those of a worker that never died."""
 
 import asyncio
+import json
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -28,8 +29,8 @@ CAREFUL = settings(
 @CAREFUL
 @given(records=RECORDS, later=RECORDS, spots=st.lists(SPOTS, max_size=5))
 def test_killed_anywhere(workshop: Any, records: Any, later: Any, spots: Any) -> None:
-    """Workers that are killed at any record, publish or snapshot, one after the other, publish the truth, and
-    no sum ever falls."""
+    """Workers that are killed at any record, publish or snapshot, one after the other, publish the truth, no
+    sum ever falls, and all poison is buried."""
 
     async def scenario() -> None:
         shop = workshop()
@@ -46,8 +47,22 @@ def test_killed_anywhere(workshop: Any, records: Any, later: Any, spots: Any) ->
             pass
         assert shop.result() == shop.truth()
         assert shop.went_backwards() == []
+        assert buried(shop) == poison(shop)
 
     asyncio.run(scenario())
+
+
+def poison(shop: Any) -> set[tuple[str, int, int]]:
+    """Return the places of what no worker can take."""
+    topics = ("exposures", "conversions")
+    records = [record for topic in topics for record in shop.bus.records(topic) if record.value == b"poison"]
+    return {(record.topic, record.partition, record.offset) for record in records}
+
+
+def buried(shop: Any) -> set[tuple[str, int, int]]:
+    """Return the places that dead letters name."""
+    letters = [json.loads(record.value) for record in shop.bus.records("dead-letters")]
+    return {(letter["topic"], letter["partition"], letter["offset"]) for letter in letters}
 
 
 @CAREFUL

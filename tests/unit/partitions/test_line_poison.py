@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from libs.common.bus.dead_letters import DeadLetterLimit
+from libs.common.bus.memory import MemoryBus
 from libs.common.errors import LineStopped
 from libs.common.partitions.line import LineSettings
 
@@ -45,6 +46,27 @@ async def test_poison_among_good_ones(shop: Any) -> None:
     await shop.send([("exposures", "unit-1", value) for value in ["poison", "1"] * 20])
     await shop.work()
     assert shop.result() == {"unit-1": 20}
+
+
+async def test_an_end_while_poison_cannot_be_buried(shop: Any, some: Any) -> None:
+    """A worker that is told to stop then stops, and leaves that partition as it was published last; the next
+    worker buries the poison and publishes the rest."""
+    shop.letters_bus = MemoryBus(shop.clock)
+    await shop.send(some)
+    task, stop = await shop.running()
+    await shop.reach(shop.all_published, task)
+    published = shop.store.published_offsets(shop.place)
+    shop.letters_bus.down()
+    await shop.send([("exposures", "unit-2", "poison"), *some])
+    await shop.reach(lambda: not shop.health.ready(), task)
+    stop.set("enough")
+    await task
+    assert shop.store.published_offsets(shop.place) == published
+    assert shop.store.snapshot_offsets(shop.place)[-1]["exposures"] <= published["exposures"]
+    shop.letters_bus.up()
+    await shop.work()
+    assert shop.result() == shop.truth()
+    assert len(shop.letters_bus.records("dead-letters")) == 1
 
 
 async def test_burying_waits_for_the_bus(shop: Any, some: Any) -> None:

@@ -11,6 +11,7 @@ from libs.common.bus.memory import Crash
 from libs.common.bus.partitioner import partition_of
 from libs.common.bus.ports import TopicPartition
 from libs.common.errors import Fenced, Retryable
+from libs.common.partitions.burial import Burial
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.publisher import Publisher
@@ -85,7 +86,8 @@ class Owner:
         self._own: Ownership[Any] = Ownership(shop.store, shop.build, self._name, shop.clock, 1_000)
         self._own.consumer = shop.bus.reader(TOPICS)
         await self._own.consumer.start()
-        self._publisher: Publisher[Any] = Publisher(shop.store, self._own)
+        burial: Burial[Any] = Burial(await shop.dead_letters(), self._own)
+        self._publisher: Publisher[Any] = Publisher(shop.store, self._own, burial)
         self._saver: Saver[Any] = Saver(shop.store, self._own)
 
     async def die(self) -> None:

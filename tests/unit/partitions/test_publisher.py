@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from libs.common.bus.batches import Batch
+from libs.common.bus.dead_letters import DeadLetters
 from libs.common.bus.ports import Record
+from libs.common.errors import Retryable
 from libs.common.partitions import publisher as module
+from libs.common.partitions.burial import Burial
 from libs.common.partitions.held import Held
 from libs.common.partitions.ownership import Ownership
 from libs.common.partitions.ports import Lease
@@ -19,7 +22,7 @@ COUNT = 2
 class Desk:
     """Two partitions that are ours, and a publisher."""
 
-    def __init__(self, shop: Any, leases: list[Lease]) -> None:
+    def __init__(self, shop: Any, leases: list[Lease], letters: DeadLetters) -> None:
         self.store = shop.store
         self.own: Ownership[Any] = Ownership(shop.store, shop.build, "me", shop.clock, 1_000)
         for lease in leases:
@@ -27,14 +30,15 @@ class Desk:
                 lease, shop.build(lease.partition, None), {"exposures": 0}, {"exposures": 0}, {}, 0
             )
             self.own.held[lease.partition] = held
-        self.publisher: Publisher[Any] = Publisher(shop.store, self.own)
+        self.burial: Burial[Any] = Burial(letters, self.own)
+        self.publisher: Publisher[Any] = Publisher(shop.store, self.own, self.burial)
+        self.bus = shop.bus
 
-    def fold(self, number: int) -> None:
-        """Fold one more record, worth 1."""
+    def fold(self, number: int, value: bytes = b"1") -> None:
+        """Fold one more record."""
         held = self.own.held[number]
-        record = Record("exposures", number, held.offsets["exposures"], 0, b"unit", b"1")
+        record = Record("exposures", number, held.offsets["exposures"], 0, b"unit", value)
         held.fold("exposures", Batch.of([record]))
-        held.passages.clear()
 
     def close(self, number: int) -> None:
         """Let every publish of this partition wait."""
@@ -54,7 +58,8 @@ class Desk:
 @pytest.fixture
 async def desk(workshop: Any) -> Desk:
     shop = workshop()
-    return Desk(shop, [await shop.store.acquire(number, "me") for number in range(COUNT)])
+    leases = [await shop.store.acquire(number, "me") for number in range(COUNT)]
+    return Desk(shop, leases, await shop.dead_letters())
 
 
 async def test_folding_goes_on(desk: Desk) -> None:
@@ -90,6 +95,28 @@ async def test_one_that_is_slow_holds_up_no_other(desk: Desk) -> None:
     desk.open(0)
     await desk.publisher.end()
     assert desk.store.published[0] == [{"unit": 1}]
+
+
+async def test_rows_beyond_poison_wait_for_its_burial(desk: Desk) -> None:
+    """They are written when it is buried, and not before; those of other partitions do not wait."""
+    held = desk.own.held[0]
+    for value in (b"1", b"bad", b"1"):
+        desk.fold(0, value)
+    desk.fold(1)
+    desk.bus.down()
+    desk.publisher.publish()
+    writing, other = desk.publisher.under_way(held), desk.publisher.under_way(desk.own.held[1])
+    assert writing is not None
+    assert other is not None
+    assert await other
+    with pytest.raises(Retryable):
+        await desk.burial.bury()
+    desk.bus.up()
+    await asyncio.wait([writing], timeout=0.05)
+    assert (writing.done(), desk.store.published) == (False, {1: [{"unit": 1}]})
+    await desk.burial.bury()
+    assert await writing
+    assert desk.store.published[0] == [{"unit": 2}]
 
 
 async def test_an_outage(desk: Desk) -> None:
@@ -151,7 +178,7 @@ async def test_a_write_that_takes_too_long(desk: Desk, monkeypatch: pytest.Monke
     desk.fold(0)
     desk.publisher.publish()
     await desk.publisher.end()
-    assert "more than 1 ms" in desk.publisher.trouble
+    assert "under way for 1 ms" in desk.publisher.trouble
     monkeypatch.undo()
     desk.open(0)
     desk.publisher.publish()
