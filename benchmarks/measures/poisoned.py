@@ -17,7 +17,7 @@ _KINDS = (
     b"",
     b'{"type":"exposure","event_id":"a","occurred_at_ms":9000000000000,"unit_id":"u","experiment_id":"e",'
     b'"variant":"v"}',
-    b'{"type":"exposure","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","experiment_id":"no key",'
+    b'{"type":"exposure","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","experiment_id":"a b",'
     b'"variant":"v"}',
     b'{"type":"conversion","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","name":"a\\u0001b"}',
     b'{"type":"conversion","event_id":"a","occurred_at_ms":1700000000000,"unit_id":"u","name":"n","x":"\xff"}',

@@ -83,6 +83,30 @@ def test_an_event_far_ahead_of_its_record_is_poison_however_it_is_batched() -> N
     assert [each.reason for each in rejected] == [TOO_FAR_AHEAD]
 
 
+def test_only_what_lies_too_far_is_sorted_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between poison of another kind each event that is too far ahead is named by its own record, those too
+    far behind are counted, the others are taken; and of these no record becomes an object."""
+    makes = MetricsPartitions(known("x"))
+    state = makes(0, None)
+    good, ahead = exposure("u", "a", 0).to_json(), exposure("v", "a", 25 * HOUR_MS).to_json()
+    behind = exposure("w", "a", -2 * 366 * 24 * HOUR_MS).to_json()
+    values = [b"{", good, ahead, b"", behind, ahead, good, exposure("z", "a", 29 * HOUR_MS).to_json()]
+    batch = Batch.of(
+        [
+            record("exposures", value, offset, T0 + 30 * HOUR_MS * (offset == len(values) - 1))
+            for offset, value in enumerate(values)
+        ]
+    )
+    made: list[int] = []
+    get = Batch.__getitem__
+    monkeypatch.setattr(Batch, "__getitem__", lambda self, index: made.append(index) or get(self, index))
+    rejected = state.fold("exposures", batch)
+    assert sorted(each.record.offset for each in rejected) == sorted(made) == [0, 2, 3, 5]
+    assert [each.record.offset for each in rejected if each.reason == TOO_FAR_AHEAD] == [2, 5]
+    assert makes.outcomes.too_old == 1
+    assert as_reference(state.rows()).counts["a"] == Counts(2, 2, 0)
+
+
 def test_limits_count_and_ignore() -> None:
     """Units, experiments and variants beyond their limits change nothing but a counter."""
     makes = MetricsPartitions(known("x"), IngestLimits(units=1, experiments=1, variants=1))

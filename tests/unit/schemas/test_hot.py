@@ -186,6 +186,24 @@ def test_a_long_batch_is_its_records_one_by_one(topic: str, data: st.DataObject)
     assert found.count("refused") == sum(value in kinds.values() for value in batch)
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_bad_record_does_not_make_its_neighbours_dear(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some records of a batch parse and yet break a limit, these alone are looked at one by one."""
+    looked: list[object] = []
+    look = hot._broken_limit
+    monkeypatch.setattr(hot, "_broken_limit", lambda *given: looked.append(given[1]) or look(*given))
+    good = json.dumps(VALID[topic]).encode()
+    kinds = list(spoiled(topic).values())
+    batch: list[bytes | None] = [good] * 3_000
+    for place, value in enumerate(kinds):
+        batch[100 + 256 * place] = value
+    found = hot.decode_batch(topic, batch, NOW_MS)
+    assert [place for place, each in enumerate(found) if isinstance(each, str)] == [
+        100 + 256 * place for place in range(len(kinds))
+    ]
+    assert len(looked) == 5
+
+
 def test_the_halves_of_a_good_batch_do_not_merge() -> None:
     """Two records that together make one, and one that holds two, are three bad records."""
     good = json.dumps(VALID["conversions"]).encode()
